@@ -1,0 +1,224 @@
+"""The set-up scripts, run as they are run: what they say on a machine that lacks something, and what they keep.
+
+llama.cpp is not built here; that `make test` could start at all shows that it was.
+"""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = ROOT / "scripts"
+TOOLS = ("c++", "cmake", "make", "patch")
+
+
+def run(command: Sequence[str | Path], env: Mapping[str, str | Path] | None = None) -> subprocess.CompletedProcess[str]:
+    merged = {**os.environ, **{name: str(value) for name, value in (env or {}).items()}}
+    return subprocess.run(command, env=merged, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+def until(condition: Callable[[], bool], limit_s: float = 20.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    """A PATH of one folder, with everything that set-up asks for; tests take things away."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    df = shutil.which("df")
+    assert df
+    (folder / "df").symlink_to(df)
+    (folder / "python3").symlink_to(sys.executable)
+    for tool in TOOLS:
+        (folder / tool).symlink_to("/bin/true")
+    return folder
+
+
+def prerequisites(machine: Path, what: str = "build", **env: str) -> subprocess.CompletedProcess[str]:
+    clean = {"PATH": str(machine), "PYTHON": "", "CXX": "", **env}
+    return run(["/bin/bash", SCRIPTS / "prerequisites.sh", what], clean)
+
+
+def test_a_machine_with_everything_passes_in_silence(machine: Path) -> None:
+    done = prerequisites(machine)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("missing", "line"),
+    [
+        (["c++"], "waypost: no C++ compiler found; run: apt-get install g++\n"),
+        (["cmake"], "waypost: no cmake found; run: apt-get install cmake\n"),
+        (["patch"], "waypost: no patch found; run: apt-get install patch\n"),
+        (["c++", "cmake"], "waypost: no C++ compiler, no cmake found; run: apt-get install g++ cmake\n"),
+    ],
+)
+def test_a_missing_tool_is_one_line_that_says_what_to_do(machine: Path, missing: list[str], line: str) -> None:
+    for tool in missing:
+        (machine / tool).unlink()
+    done = prerequisites(machine)
+    assert (done.returncode, done.stderr) == (1, line)
+
+
+def test_no_compiler_is_needed_where_the_wheel_is_there(machine: Path) -> None:
+    for tool in TOOLS:
+        (machine / tool).unlink()
+    assert prerequisites(machine, what="").returncode == 0
+
+
+def test_another_compiler_can_be_named(machine: Path) -> None:
+    (machine / "c++").rename(machine / "my-c++")
+    assert prerequisites(machine, CXX="my-c++").returncode == 0
+
+
+def test_missing_python_is_one_line(machine: Path) -> None:
+    (machine / "python3").unlink()
+    done = prerequisites(machine)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "apt-get install python3 python3-venv" in done.stderr
+
+
+@pytest.mark.parametrize(("lacks", "hint"), [("version_info", "3.11 or later"), ("ensurepip", "python3-venv")])
+def test_a_python_that_will_not_do_is_one_line(machine: Path, lacks: str, hint: str) -> None:
+    (machine / "python3").unlink()
+    (machine / "python3").write_text(f'#!/bin/sh\ncase "$2" in *{lacks}*) exit 1;; esac\n')
+    (machine / "python3").chmod(0o755)
+    done = prerequisites(machine)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert hint in done.stderr
+
+
+def test_too_little_disk_is_one_line_with_both_figures(machine: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "not" / "there"
+    done = prerequisites(machine, WAYPOST_SETUP_DISK_MIB="999999999", XDG_CACHE_HOME=str(cache))
+    assert done.returncode == 1
+    expected = (
+        rf"waypost: only \d+ MiB free under {tmp_path}, 999999999 MiB are needed to build llama.cpp; free some .*\n"
+    )
+    assert re.fullmatch(expected, done.stderr)
+
+
+def wheel(
+    command: str, env: Mapping[str, str | Path] | None = None, scripts: Path = SCRIPTS
+) -> subprocess.CompletedProcess[str]:
+    return run([sys.executable, scripts / "llama_wheel.py", command], {"CMAKE_ARGS": "", **(env or {})})
+
+
+def test_the_wheel_key_follows_patch_and_arguments(tmp_path: Path) -> None:
+    key = wheel("key").stdout
+    assert re.fullmatch(r"[0-9a-f]{16}\n", key)
+    assert wheel("key").stdout == key
+    assert wheel("key", {"CMAKE_ARGS": "-DGGML_CUDA=ON"}).stdout != key
+    copy = shutil.copytree(SCRIPTS, tmp_path / "scripts")
+    assert wheel("key", scripts=copy).stdout == key
+    patch = next(copy.glob("llama/*.patch"))
+    patch.write_text(patch.read_text().replace("= 250;", "= 200;"))
+    assert wheel("key", scripts=copy).stdout not in ("", key)
+
+
+def test_a_build_that_fails_leaves_no_wheel_and_names_its_log(tmp_path: Path) -> None:
+    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": "/dev/null"}
+    half = tmp_path / "waypost" / "wheels" / ".building-left-over"
+    half.mkdir(parents=True)
+    (half / "half.whl").touch()
+    done = wheel("build", {**offline, "XDG_CACHE_HOME": tmp_path})
+    assert (done.returncode, done.stdout) == (1, "")
+    last = done.stderr.splitlines()[-1]
+    log = re.fullmatch(r"waypost: fetching llama.cpp failed \(exit status 1\); the whole log: (.*)", last)
+    assert log
+    assert "llama-cpp-python" in Path(log[1]).read_text()
+    assert not list(half.parent.glob(".building-*"))
+    assert wheel("find", {"XDG_CACHE_HOME": tmp_path}).returncode == 1
+
+
+def test_a_second_build_waits_for_the_first_and_takes_its_wheel(tmp_path: Path) -> None:
+    wheels = tmp_path / "waypost" / "wheels"
+    wheels.mkdir(parents=True)
+    env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "CMAKE_ARGS": ""}
+    command = [sys.executable, str(SCRIPTS / "llama_wheel.py"), "build"]
+    with (wheels / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as second:
+            assert second.stderr
+            assert "waiting for it" in second.stderr.readline()
+            made = wheels / wheel("key").stdout.strip() / "llama.whl"
+            made.parent.mkdir()
+            made.touch()
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            said, _ = second.communicate(timeout=20)
+    assert (second.returncode, said) == (0, f"{made}\n")
+
+
+def progress(log: Path, *command: str, every_s: str = "30") -> list[str | Path]:
+    return [sys.executable, SCRIPTS / "progress.py", "--every-s", every_s, "a step", log, *command]
+
+
+def test_progress_counts_what_ninja_counts(tmp_path: Path) -> None:
+    done = run(progress(tmp_path / "log", "/bin/sh", "-c", "echo '[3/4] c++ a.cpp'; sleep 1.2", every_s="0"))
+    assert done.returncode == 0
+    assert re.search(r"^waypost: a step   75 %  0:0\d$", done.stderr, re.MULTILINE)
+    assert done.stderr.splitlines()[0] == "waypost: a step ..."
+    assert re.fullmatch(r"waypost: a step: done after 0:0\d", done.stderr.splitlines()[-1])
+
+
+def test_a_failed_step_shows_the_first_error_and_the_end(tmp_path: Path) -> None:
+    program = "echo 'a.cpp:1: error: no such thing'; seq 100; exit 3"
+    done = run(progress(tmp_path / "log", "/bin/sh", "-c", program))
+    assert done.returncode == 1
+    assert "  | a.cpp:1: error: no such thing\n" in done.stderr
+    assert "  | 100\n" in done.stderr
+    assert "  | 50\n" not in done.stderr
+    assert done.stderr.endswith(f"waypost: a step failed (exit status 3); the whole log: {tmp_path / 'log'}\n")
+
+
+def test_a_stopped_step_leaves_nothing_running(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    program = f"sleep 60 & echo $! > {pids}.new; mv {pids}.new {pids}; wait"
+    with subprocess.Popen(progress(tmp_path / "log", "/bin/sh", "-c", program), stderr=subprocess.DEVNULL) as step:
+        until(pids.exists)
+        step.send_signal(signal.SIGTERM)
+        assert step.wait(timeout=20) == 128 + signal.SIGTERM
+    until(lambda: not runs(int(pids.read_text())))
+
+
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.skipif(not (ROOT / ".venv/.waypost-stamp").exists(), reason="this checkout was not set up by make")
+def test_a_set_up_checkout_is_not_set_up_again() -> None:
+    started = time.monotonic()
+    done = run([SCRIPTS / "environment.sh"], {"PIP_NO_INDEX": "1"})
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert time.monotonic() - started < 3
+
+
+def test_the_release_of_llama_cpp_is_the_same_everywhere() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    pinned = next(name for name in extras["node"] if name.startswith("llama-cpp-python"))
+    recipe = (SCRIPTS / "llama" / "requirements.txt").read_text()
+    assert f"\n{pinned} --hash=sha256:" in recipe
+
+
+def test_the_node_lock_file_names_no_host() -> None:
+    packages = json.loads((ROOT / "tests/clients/package-lock.json").read_text())["packages"]
+    assert "node_modules/openai" in packages
+    assert not [name for name, entry in packages.items() if "resolved" in entry]
