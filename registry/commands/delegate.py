@@ -1,0 +1,93 @@
+"""`waypost registry delegate`: let a VM's key sign adverts for an operator, for some days."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+from pydantic import Field, ValidationError, field_validator
+
+from registry.advert import MAX_DELEGATION_S, Delegation
+from registry.commands.boards import boards, load_wallet
+from registry.commands.failure import CommandError
+from registry.commands.options import AddressOption, NodeOption, Options
+from registry.fields import HOST_NAME, matches
+from registry.signing import sign_delegation
+
+__all__ = ["Delegate", "run_delegate"]
+
+DAY_S = 86_400
+
+
+class Delegate(Options):
+    """Options of `waypost registry delegate`."""
+
+    delegate: AddressOption = Field(
+        description="the delegate key's address, 0x...", json_schema_extra={"positional": True}
+    )
+    operator_key: Path = Field(description="the operator's wallet key", json_schema_extra={"metavar": "FILE"})
+    node: NodeOption | None = Field(
+        default=None, description="only for this node key (default: for any)", json_schema_extra={"metavar": "KEY"}
+    )
+    days: int = Field(
+        default=7, ge=1, le=MAX_DELEGATION_S // DAY_S, description="how long", json_schema_extra={"metavar": "N"}
+    )
+    url_suffix: tuple[str, ...] = Field(
+        default=(),
+        description="only for URLs whose host is this or ends in a dot and this (default: for any)",
+        json_schema_extra={"metavar": "SUFFIX"},
+    )
+    out: Path = Field(description="where to write the delegation", json_schema_extra={"metavar": "FILE"})
+    registry: tuple[str, ...] = Field(
+        default=(), description="a registry to tell, if it keeps delegations", json_schema_extra={"metavar": "URL"}
+    )
+
+    @field_validator("url_suffix")
+    @classmethod
+    def _host_names(cls, suffixes: tuple[str, ...]) -> tuple[str, ...]:
+        for suffix in suffixes:
+            if not matches(HOST_NAME, suffix):
+                raise ValueError(f"{suffix!r} is not a host name; write it in lower case without a leading dot")
+        return suffixes
+
+
+async def run_delegate(config: Delegate) -> int:
+    """Sign a delegation and write it to `config.out`, over an older one too."""
+    operator = load_wallet(config.operator_key)
+    async with boards(config.registry) as opened:
+        delegation = _delegation(config, operator.address, int(time.time()))
+        _write(config.out, json.dumps(sign_delegation(delegation, operator), ensure_ascii=False) + "\n")
+        print(f"{operator.address} lets {config.delegate} sign its adverts for {config.days} days.")
+        print(f"The delegation is in {config.out}; start the node with --delegation {config.out.name}")
+        for board in opened:
+            print(f"{board.url}: nothing to do, a SQLite board takes adverts from anybody")
+    return 0
+
+
+def _delegation(config: Delegate, operator: str, now: int) -> Delegation:
+    try:
+        return Delegation(
+            operator=operator,
+            delegate=config.delegate,
+            node=config.node,
+            issued_at=now,
+            expires_at=now + config.days * DAY_S,
+            url_suffixes=config.url_suffix or None,
+        )
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        raise CommandError(f"--{str(fault['loc'][0]).replace('_', '-')}: {fault['msg']}") from error
+
+
+def _write(path: Path, text: str) -> None:
+    """All or nothing: a node that starts meanwhile reads the old file or the new one."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise CommandError(f"--out {path}: cannot be written ({error.strerror}); check the folder") from error
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,172 @@
+"""The embedded board: one SQLite file, shared by every process on this machine that can open it.
+
+All SQLite work happens in one thread of the backend's own. Two processes may write at once (WAL, busy timeout).
+Not here: judging what is posted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from registry.advert import MAX_ENVELOPE_BYTES, Advert, Envelope, Kind, Refused
+from registry.backend import BackendError
+
+__all__ = ["SqliteBackend"]
+
+BUSY_S = 5.0  # how long a write waits for another process
+POLL_S = 0.2  # how late `watch` may see a posting
+
+_PREFIX = "sqlite:///"
+_SCHEMA = "CREATE TABLE IF NOT EXISTS postings (id INTEGER PRIMARY KEY AUTOINCREMENT, envelope BLOB NOT NULL)"
+# Whoever writes to the file may store any type and any length; one byte above the limit is still "too large".
+_SELECT = "SELECT id, substr(CAST(envelope AS BLOB), 1, ?) FROM postings WHERE id > ? ORDER BY id"
+
+_T = TypeVar("_T")
+
+
+class SqliteBackend:
+    """See `registry.backend.Backend`. The file is made at first use; its folder must exist."""
+
+    def __init__(self, url: str) -> None:
+        """ValueError if the URL is not sqlite:///relative.db or sqlite:////absolute.db."""
+        self.url = url
+        self._path = _path(url)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="registry")
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._last_id = 0
+
+    def __repr__(self) -> str:
+        return f"SqliteBackend({self.url}, last_id={self._last_id})"
+
+    async def publish(self, envelope_json: str) -> None:
+        await self._do(lambda db: _insert(db, envelope_json))
+
+    async def fetch(self) -> list[str]:
+        rows = await self._do(lambda db: _select(db, 0))
+        self._last_id = rows[-1][0] if rows else 0
+        return [text for _, text in rows]
+
+    async def watch(self) -> AsyncIterator[str]:
+        while True:
+            for row_id, text in await self._do(lambda db: _select(db, self._last_id)):
+                self._last_id = max(self._last_id, row_id)
+                yield text
+            await asyncio.sleep(POLL_S)
+
+    async def retire(self, operator: str, node: str, below_seq: int) -> None:
+        await self._do(lambda db: _delete(db, operator, node, below_seq))
+
+    async def close(self) -> None:
+        with contextlib.suppress(RuntimeError):  # closed already
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
+        self._thread.shutdown(wait=False)
+
+    async def _do(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._with_connection, work)
+        except RuntimeError as error:
+            raise BackendError(f"registry {self.url}: closed") from error
+
+    def _with_connection(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        try:
+            with self._connected() as db:
+                return work(db)
+        except (sqlite3.Error, OSError) as error:
+            self._disconnect()
+            raise BackendError(f"registry {self.url}: {_explain(self._path, error)}") from error
+
+    def _connected(self) -> sqlite3.Connection:
+        """The open connection; made anew after a failure. A file that was replaced is a failure, told once."""
+        if self._connection is not None:
+            if _identity(self._path) != self._identity:
+                self._identity = None
+                raise OSError("the file was removed or replaced")
+            return self._connection
+        db = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level="IMMEDIATE")
+        try:
+            _prepare(db)
+        except BaseException:
+            db.close()
+            raise
+        self._connection, before, self._identity = db, self._identity, _identity(self._path)
+        if before != self._identity:
+            self._last_id = 0  # another file counts from 1 again
+        return db
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+
+def _path(url: str) -> Path:
+    name = url.removeprefix(_PREFIX)
+    if not url.startswith(_PREFIX) or not name.strip("/") or name.startswith(":") or "?" in name:
+        raise ValueError(f"registry {url}: must be sqlite:///relative.db or sqlite:////absolute.db")
+    return Path(name)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file stands behind the name; None if none does."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    """Set up a new file. SQLite does not wait for others when the journal mode changes, so that is tried until due."""
+    deadline = time.monotonic() + BUSY_S
+    while True:
+        try:
+            if db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                db.execute("PRAGMA journal_mode=WAL")
+            db.execute(_SCHEMA)
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)  # in the backend's own thread
+
+
+def _insert(db: sqlite3.Connection, text: str) -> None:
+    db.execute("INSERT INTO postings (envelope) VALUES (?)", (text.encode("utf-8", "surrogatepass"),))
+
+
+def _select(db: sqlite3.Connection, after: int) -> list[tuple[int, str]]:
+    rows = db.execute(_SELECT, (MAX_ENVELOPE_BYTES + 1, after))
+    return [(row_id, bytes(raw or b"").decode("utf-8", "replace")) for row_id, raw in rows]
+
+
+def _delete(db: sqlite3.Connection, operator: str, node: str, below_seq: int) -> None:
+    db.executemany("DELETE FROM postings WHERE id = ?", _older(_select(db, 0), operator, node, below_seq))
+
+
+def _older(rows: list[tuple[int, str]], operator: str, node: str, below_seq: int) -> Iterator[tuple[int]]:
+    """Ids of what claims to be an older advert. Unverified: tidying proves nothing, and loses nothing that counts."""
+    for row_id, text in rows:
+        try:
+            envelope = Envelope.parse(text)
+            if envelope.kind is Kind.ADVERT:
+                advert = Advert.read(envelope.text)
+                if (advert.operator, advert.node) == (operator, node) and advert.seq < below_seq:
+                    yield (row_id,)
+        except Refused:
+            continue
+
+
+def _explain(path: Path, error: Exception) -> str:
+    if not path.parent.is_dir():
+        return f"the folder {path.parent} does not exist; create it"
+    if path.is_dir():
+        return "is a folder; name a file in it"
+    return f"cannot be used ({error}); check that it is a SQLite file which you may write"
