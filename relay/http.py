@@ -1,0 +1,241 @@
+"""The HTTP server and client as this house uses them: every aiohttp default is chosen here and nowhere else.
+
+Not here: what a request means (`call`), how bytes are relayed (`stream`), which routes exist (node and gateway).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import ssl
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import aiohttp
+from aiohttp import web
+
+from relay.errors import ApiError, Internal, MethodNotAllowed, NotFound, TooLarge, from_status
+
+log = logging.getLogger("waypost.http")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Observer = Callable[[web.Request, int, float], None]
+
+REQUEST_ID = web.RequestKey("request_id", str)
+NODE_HEADER = "Waypost-Node"
+MODEL_HEADER = "X-Waypost-Model"
+TOKEN_HEADER = "X-Waypost-Token"  # noqa: S105 - a header's name
+
+_CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_KEEPALIVE_SERVER_S = 75.0
+_KEEPALIVE_CLIENT_S = 15.0  # well under the server's, so that a pooled connection is not closed as we send
+_BUFFER_BYTES = 64 * 1024
+_POLLED = ("/health", "/metrics")  # asked again and again by machines
+
+
+def make_app(
+    routes: Sequence[web.AbstractRouteDef],
+    *,
+    body_limit_bytes: int,
+    headers: Mapping[str, str] | None = None,
+    observe: Observer | None = None,
+) -> web.Application:
+    """An application whose every answer carries a request id and whose every error is OpenAI's envelope.
+
+    `headers` go onto every response. `observe(request, status, seconds)` is told of each finished request.
+    """
+    app = web.Application(client_max_size=body_limit_bytes, middlewares=[_middleware(observe)])
+    app.add_routes(routes)
+    fixed = {"Server": "waypost", "X-Content-Type-Options": "nosniff", **(headers or {})}
+
+    async def finish_headers(request: web.Request, response: web.StreamResponse) -> None:
+        if isinstance(response, web.HTTPException):  # raised by aiohttp before our middleware: an unknown Expect
+            _say_anew(response, _translate(request, response))
+        response.headers["X-Request-Id"] = request.get(REQUEST_ID) or _request_id(request)
+        response.headers.update(fixed)
+
+    app.on_response_prepare.append(finish_headers)
+    return app
+
+
+def _middleware(
+    observe: Callable[[web.Request, int, float], None] | None,
+) -> Callable[..., Awaitable[web.StreamResponse]]:
+    @web.middleware
+    async def errors_and_ids(request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = time.monotonic()
+        request[REQUEST_ID] = _request_id(request)
+        status = 499  # the client left: nobody is there to read another one
+        try:
+            response = await _answer(request, handler)
+            status = response.status
+            return response
+        finally:
+            seconds = time.monotonic() - started
+            level = logging.DEBUG if request.path in _POLLED else logging.INFO
+            log.log(level, "%s %s %s %d %.3fs", request[REQUEST_ID], request.method, request.path, status, seconds)
+            if observe is not None:
+                observe(request, status, seconds)
+
+    return errors_and_ids
+
+
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except ApiError as error:
+        return error_response(error)
+    except web.HTTPException as error:
+        return error_response(_translate(request, error))
+    except ConnectionError:
+        raise  # the client is gone
+    except Exception:
+        log.exception("%s failed", request[REQUEST_ID])
+        return error_response(Internal("The server failed to handle this request. It has been logged."))
+
+
+def error_response(error: ApiError) -> web.Response:
+    """The error as an HTTP response."""
+    return web.Response(
+        status=error.status, body=error.body(), content_type="application/json", headers=error.headers()
+    )
+
+
+def _translate(request: web.Request, error: web.HTTPException) -> ApiError:
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        message = f"{request.method} is not allowed on {request.path}; use {allowed}."
+        return MethodNotAllowed(message, code="method_not_allowed", headers={"Allow": allowed})
+    if isinstance(error, web.HTTPNotFound):
+        return NotFound(f"There is nothing at {request.method} {request.path}.", code="unknown_url")
+    if isinstance(error, web.HTTPRequestEntityTooLarge):
+        return TooLarge("The request body is too large.", code="body_too_large")
+    return from_status(error.status, error.reason)
+
+
+def _say_anew(response: web.Response, error: ApiError) -> None:
+    response.body = error.body()
+    response.content_type = "application/json"
+    response.headers["Content-Length"] = str(len(error.body()))
+
+
+def _request_id(request: web.Request) -> str:
+    given = request.headers.get("X-Request-Id", "")
+    return given if _CLIENT_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def make_session(connector: aiohttp.BaseConnector, *, connect_s: float) -> aiohttp.ClientSession:
+    """A client that adds nothing of its own: no cookies, no redirects by default, no decoding, no total time limit."""
+    return aiohttp.ClientSession(
+        connector=connector,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_s),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,
+        read_bufsize=_BUFFER_BYTES,
+        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
+    )
+
+
+def make_connector(resolver: aiohttp.abc.AbstractResolver | None = None) -> aiohttp.TCPConnector:
+    """Pooled TCP connections to upstreams, as many as there are requests."""
+    return aiohttp.TCPConnector(
+        limit=0,
+        keepalive_timeout=_KEEPALIVE_CLIENT_S,
+        resolver=resolver,
+        use_dns_cache=False,
+        happy_eyeballs_delay=None,
+    )
+
+
+async def read_at_most(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
+    """The whole body, however many pieces it comes in. Raises aiohttp.ClientPayloadError for a longer one."""
+    read = bytearray()
+    async for piece in response.content.iter_any():
+        read += piece
+        if len(read) > limit_bytes:
+            raise aiohttp.ClientPayloadError(f"more than {limit_bytes} bytes")
+    return bytes(read)
+
+
+class _Connection(web.RequestHandler):
+    """Answers what is not HTTP as it answers all that is, where aiohttp would send a text that names itself."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if status >= 500 or request.writer.output_size:
+            return super().handle_error(request, status, exc, message)
+        first_line = (message or "").partition("\n")[0].strip(": ")
+        response = error_response(from_status(status, f"This is not HTTP: {first_line}.", code="invalid_http"))
+        response.headers.update({"X-Request-Id": uuid.uuid4().hex, "Server": "waypost"})
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, loop=asyncio.get_running_loop(), **self._kwargs)
+
+
+class _Runner(web.AppRunner):
+    """`AppRunner` with our connections."""
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        return _Server(
+            made.request_handler,
+            request_factory=made.request_factory,
+            handler_cancellation=made.handler_cancellation,
+            **made._kwargs,
+        )
+
+
+async def serve(
+    app: web.Application,
+    host: str,
+    port: int,
+    *,
+    stop: asyncio.Event,
+    on_ready: Callable[[str, int], None] | None = None,
+    tls: ssl.SSLContext | None = None,
+    linger_s: float = 5.0,
+) -> None:
+    """Serve until `stop` is set, then give running requests `linger_s` seconds. Port 0 takes a free one.
+
+    A client that leaves cancels its handler, and so its upstream request. Raises OSError where the port is taken.
+    """
+    runner = _Runner(
+        app,
+        handle_signals=False,
+        access_log=None,
+        handler_cancellation=True,
+        keepalive_timeout=_KEEPALIVE_SERVER_S,
+        shutdown_timeout=linger_s,
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port, ssl_context=tls, backlog=1024)
+        await site.start()
+        bound = runner.addresses[0]
+        if on_ready is not None:
+            on_ready(bound[0], bound[1])
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """`HOST:PORT` (IPv6 in brackets) -> (host, port). Raises ValueError with the fix."""
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise ValueError(f"{text!r} is not HOST:PORT; write for example 127.0.0.1:8800")
+    return host, int(port)
