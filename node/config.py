@@ -1,0 +1,237 @@
+"""Options of `waypost node serve`: frozen, checked before anything starts, defaults on the fields.
+
+Imports pydantic and the standard library alone, so that `--help` is quick. Not here: whether a file exists, and what
+the hardware allows.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from node.uri import WeightsUri, check_name, split_model
+
+_ACCESS = re.compile(r"open|keys:.+|[A-Za-z0-9_-]{43}")
+_ACCESS_FIX = "write open, a gateway's key (43 characters), or keys:FILE"
+_PRICE_FIX = "write UNIT=AMOUNT, for example 'usd/1M prompt tokens=0.05'"
+_PRICE = re.compile(r"[^=\x00-\x1f\x7f-\x9f]{1,64}=(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?")
+
+
+def state_folder() -> Path:
+    """Where keys and what must survive a restart are kept unless told otherwise: `$XDG_STATE_HOME/waypost`."""
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "waypost"
+
+
+class Options(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelConfig(Options):
+    """One model's settings, from `[node.models.NAME]`. What is not given is chosen from the GGUF and the hardware."""
+
+    uri: str | None = Field(default=None, description="where the weights are, unless --model names it")
+    aliases: tuple[str, ...] = Field(default=(), description="further names")
+    context: int | None = Field(default=None, ge=256, description="tokens per request")
+    parallel: int | None = Field(default=None, ge=1, le=256, description="requests at once")
+    threads: int | None = Field(default=None, ge=1, description="CPU threads")
+    gpu_layers: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(default="auto", description="layers on the GPU")
+    template: Literal["auto", "model", "chatml"] = Field(
+        default="auto", description="chat template: the GGUF's if it has one, else ChatML; or one of them always"
+    )
+    flags: tuple[str, ...] = Field(default=(), description="further llama-server flags, passed as they stand")
+    price: tuple[str, ...] = Field(default=(), description="UNIT=AMOUNT, in place of the node's")
+    start_s: float | None = Field(default=None, gt=0, description="seconds to load, in place of the node's")
+
+    @field_validator("uri")
+    @classmethod
+    def _known_uri(cls, uri: str | None) -> str | None:
+        if uri is not None:
+            WeightsUri.parse(uri)
+        return uri
+
+    @field_validator("aliases")
+    @classmethod
+    def _good_aliases(cls, aliases: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(check_name(alias) for alias in aliases)
+
+    @field_validator("price")
+    @classmethod
+    def _good_price(cls, price: tuple[str, ...]) -> tuple[str, ...]:
+        return check_prices(price)
+
+
+class NodeConfig(Options):
+    """Options of `waypost node serve`."""
+
+    model: tuple[str, ...] = Field(
+        default=(), description="model to serve: a name and a GGUF file, with an optional #sha256=DIGEST",
+        json_schema_extra={"metavar": "NAME=URI"},
+    )  # fmt: skip
+    models: dict[str, ModelConfig] = Field(default_factory=dict, description="settings per model")
+    listen: str = Field(
+        default="127.0.0.1:8801", description="address to serve on", json_schema_extra={"metavar": "HOST:PORT"}
+    )
+    public_url: str | None = Field(
+        default=None, description="where gateways reach this node: https://host[:port]",
+        json_schema_extra={"metavar": "URL"},
+    )  # fmt: skip
+    registry: tuple[str, ...] = Field(
+        default=(), description="registry to publish on: sqlite:///FILE", json_schema_extra={"metavar": "URL"}
+    )
+    access: tuple[str, ...] = Field(
+        default=(),
+        description="who may call: open, a gateway's key, or keys:FILE (an API key or sha256:HEX per line)",
+        json_schema_extra={"metavar": "WHO"},
+    )
+    node_key: Path | None = Field(
+        default=None, description="this node's key, made if missing (default: node.key in the state folder)",
+        json_schema_extra={"metavar": "FILE"},
+    )  # fmt: skip
+    delegate_key: Path | None = Field(
+        default=None, description="key that signs adverts, made if missing (default: delegate.key in the state folder)",
+        json_schema_extra={"metavar": "FILE"},
+    )  # fmt: skip
+    delegation: Path | None = Field(
+        default=None,
+        description="the operator's delegation, waited for if missing (default: delegation.json in the state folder)",
+        json_schema_extra={"metavar": "FILE"},
+    )
+    payer_key: Path | None = Field(
+        default=None, description="key that pays for posting where a registry asks for that",
+        json_schema_extra={"metavar": "FILE"},
+    )  # fmt: skip
+    price: tuple[str, ...] = Field(
+        default=(), description="what is asked for: 'usd/1M prompt tokens=0.05'",
+        json_schema_extra={"metavar": "UNIT=AMOUNT"},
+    )  # fmt: skip
+    region: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9._ -]{1,64}$", description="where this node stands, for example eu-west"
+    )
+    state: Path = Field(
+        default_factory=state_folder,
+        description="folder for keys and what must survive a restart (default: $XDG_STATE_HOME/waypost)",
+        json_schema_extra={"metavar": "DIR"},
+    )
+    llama_server: Path | None = Field(
+        default=None, description="llama-server to run (default: the one that llama-cpp-python carries)",
+        json_schema_extra={"metavar": "FILE"},
+    )  # fmt: skip
+    start_s: float = Field(default=600.0, gt=0, description="seconds that a model may take to load")
+    ready_s: float = Field(default=30.0, ge=0, description="seconds that a request waits for a restarting engine")
+    queue_s: float = Field(default=30.0, ge=0, description="seconds that a request waits for a free slot")
+    queue: int = Field(default=32, ge=0, description="requests per model that may wait for a free slot")
+    head_s: float = Field(default=600.0, gt=0, description="seconds to wait for the engine's first byte")
+    gap_s: float = Field(default=120.0, gt=0, description="seconds to wait between two pieces of a stream")
+    drain_s: float = Field(default=30.0, ge=0, description="seconds that running requests are given at a stop")
+    body_limit_bytes: int = Field(default=32 * 1024 * 1024, gt=0, description="largest request body")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="how much is logged; debug shows what engines write"
+    )
+
+    @field_validator("model")
+    @classmethod
+    def _named_models(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        for text in models:
+            split_model(text)
+        return models
+
+    @field_validator("models")
+    @classmethod
+    def _good_names(cls, models: dict[str, ModelConfig]) -> dict[str, ModelConfig]:
+        for name in models:
+            check_name(name)
+        return models
+
+    @field_validator("listen")
+    @classmethod
+    def _host_and_port(cls, listen: str) -> str:
+        host, _, port = listen.rpartition(":")
+        if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+            raise ValueError(f"{listen!r} is not HOST:PORT; write for example 127.0.0.1:8801")
+        return listen
+
+    @field_validator("access")
+    @classmethod
+    def _known_access(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in entries:
+            if not _ACCESS.fullmatch(entry):
+                raise ValueError(f"{entry!r} names nobody; {_ACCESS_FIX}")
+        if "open" in entries and len(entries) > 1:
+            raise ValueError("open lets anybody call, so the other entries mean nothing; drop them, or open")
+        return entries
+
+    @field_validator("price")
+    @classmethod
+    def _good_price(cls, price: tuple[str, ...]) -> tuple[str, ...]:
+        return check_prices(price)
+
+    @model_validator(mode="after")
+    def _whole(self) -> NodeConfig:
+        self._check_models()
+        self._check_url()
+        if self.registry and self.public_url is None:
+            raise ValueError("--registry needs --public-url: an advert says where gateways reach this node")
+        if self.registry and not self.access:
+            raise ValueError(f"--registry needs --access: a published node must say who may call; {_ACCESS_FIX}")
+        if not self.access and not _is_loopback(self.listen):
+            raise ValueError(f"--listen {self.listen} is reachable by others; give --access: {_ACCESS_FIX}")
+        return self
+
+    def served(self) -> dict[str, ModelConfig]:
+        """Model name -> its settings, its URI always set. `--model` wins over the file."""
+        named = dict(split_model(text) for text in self.model)
+        wished = {name: self.models.get(name, ModelConfig()) for name in named} | self.models
+        return {name: wish.model_copy(update={"uri": named.get(name, wish.uri)}) for name, wish in wished.items()}
+
+    def _check_models(self) -> None:
+        names = [split_model(text)[0] for text in self.model]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"--model names {twice[0]!r} twice; give each model its own name")
+        served = self.served()
+        if not served:
+            raise ValueError("no model is named; give --model NAME=URI, or [node.models.NAME] in the file")
+        for name, model in served.items():
+            if model.uri is None:
+                raise ValueError(f"[node.models.{name}] has no uri, and no --model {name}=URI names one")
+        _check_aliases(served)
+
+    def _check_url(self) -> None:
+        if self.public_url is None:
+            return
+        url = urlsplit(self.public_url)
+        whole = f"{url.scheme}://{url.netloc}"
+        if url.scheme not in ("https", "http") or self.public_url != whole or "@" in whole:
+            raise ValueError(f"--public-url {self.public_url!r} must be https://host[:port], without path or user")
+
+
+def check_prices(prices: tuple[str, ...]) -> tuple[str, ...]:
+    """The prices, each UNIT=AMOUNT. Raises ValueError with the fix."""
+    for price in prices:
+        if not _PRICE.fullmatch(price):
+            raise ValueError(f"{price!r} is no price; {_PRICE_FIX}")
+    return prices
+
+
+def _check_aliases(served: Mapping[str, ModelConfig]) -> None:
+    taken: dict[str, str] = {name: name for name in served}
+    for name, model in served.items():
+        for alias in model.aliases:
+            if taken.get(alias, name) != name or alias == name:
+                raise ValueError(f"the alias {alias!r} of {name} is taken by {taken[alias]}; choose another")
+            taken[alias] = name
+
+
+def _is_loopback(listen: str) -> bool:
+    host = listen.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,86 @@
+"""What this node serves, and which of it a name means.
+
+Not here: opening models (opening), their engines (engines), who gets a slot (pool).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from node.chatml import Template
+from node.engines.llama import LlamaEngine
+from node.process import State
+from node.sizing import Sizing
+from node.weights import Weights
+from relay.call import ENDPOINTS
+from relay.errors import NotFound, Unavailable
+
+_LEAST_PREFIX = 8
+_HEX = frozenset("0123456789abcdef")
+
+
+@dataclass(frozen=True)
+class Served:
+    """One model with all that an offer says of it. `prices` are (unit, amount)."""
+
+    name: str
+    aliases: tuple[str, ...]
+    weights: Weights
+    template: Template
+    sizing: Sizing
+    prices: tuple[tuple[str, str], ...]
+    engine: LlamaEngine
+    engine_version: str
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        return tuple(sorted(ENDPOINTS))
+
+    @property
+    def ready(self) -> bool:
+        return self.engine.process.state is State.READY
+
+    def item(self, created: int, operator: str | None) -> dict[str, Any]:
+        """As `GET /v1/models` lists it."""
+        return {
+            "id": self.name,
+            "object": "model",
+            "created": created,
+            "owned_by": operator or "waypost",
+            "endpoints": list(self.endpoints),
+            "aliases": list(self.aliases),
+            "context_length": self.sizing.context,
+            "weights_sha256": self.weights.sha256,
+            "operators": [operator] if operator else [],
+            "nodes": 1,
+            "price": [{"unit": unit, "amount": amount} for unit, amount in self.prices],
+        }
+
+
+class Models:
+    """Served models by name, and `failed` ones: name -> why, for people at this machine."""
+
+    def __init__(self, served: tuple[Served, ...], failed: Mapping[str, str]) -> None:
+        self.served = served
+        self.failed = dict(failed)
+        self._by_name = {model.name: model for model in served}
+        self._by_alias = {alias: model for model in served for alias in model.aliases}
+
+    def resolve(self, wanted: str) -> Served:
+        """A name, an alias, or either with `@` and at least 8 hex digits of the weights' digest.
+
+        Raises NotFound, or Unavailable for a model that is named here but could not be loaded.
+        """
+        name, at, digest = wanted.partition("@")
+        model = self._by_name.get(name) or self._by_alias.get(name)
+        if model is not None and (not at or _is_prefix(digest, model.weights.sha256)):
+            return model
+        if name in self.failed:
+            raise Unavailable(f"The model {name!r} could not be loaded here.", param="model", code="model_not_loaded")
+        raise NotFound(f"The model {wanted!r} does not exist here.", param="model", code="model_not_found")
+
+
+def _is_prefix(digest: str, of: str) -> bool:
+    return len(digest) >= _LEAST_PREFIX and _HEX.issuperset(digest) and of.startswith(digest)

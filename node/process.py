@@ -1,0 +1,236 @@
+"""One child process and its whole life: started, probed until ready, restarted when it ends, stopped with its group.
+
+`run` is the one owner: it alone changes the state. Others ask `ensure_ready`, and never look first and act then.
+Not here: which program it is, and how one asks whether it is ready (engines).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from node.tail import Tail
+
+_SHOWN_LINES = 20
+# The child dies with this process, however that ends. The signal is asked for after the fork, so the script makes sure
+# that the parent was still there by then. It fires when the *thread* that forked ends: `run` belongs on the main one.
+_GUARD = '[ "$PPID" = "$1" ] || exit 75; shift; exec "$@"'
+
+
+class State(Enum):
+    """What a process is at. BACKOFF waits before the next start."""
+
+    NEW = "new"
+    STARTING = "starting"
+    READY = "ready"
+    BACKOFF = "backoff"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+class NotReady(Exception):
+    """The process did not become ready in the time that the caller had."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__(f"the process is {state.value}")
+        self.state = state
+
+
+@dataclass(frozen=True)
+class ProcessLimits:
+    """Times in seconds; `lines` and `width` bound what is kept of the output."""
+
+    start_s: float = 600.0
+    grace_s: float = 5.0
+    probe_every_s: float = 0.05
+    backoff_first_s: float = 0.25
+    backoff_most_s: float = 60.0
+    stable_s: float = 60.0  # after this long in READY, the next failure counts as the first
+    lines: int = 400
+    width: int = 4000
+
+
+class Process:
+    """Runs `command` again and again. `prepare` is called before each start, `probe` says whether it is ready."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        prepare: Callable[[], None],
+        probe: Callable[[], Awaitable[bool]],
+        limits: ProcessLimits,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._name = name
+        self._command = command
+        self._environment = dict(environment)
+        self._prepare = prepare
+        self._probe = probe
+        self._limits = limits
+        self._on_change = on_change
+        self._log = logging.getLogger(f"waypost.engine.{name}")
+        self._tail = Tail(limits.lines, limits.width, lambda line: self._log.debug("%s", line))
+        self._changed = asyncio.Event()
+        self._child: asyncio.subprocess.Process | None = None
+        self.state = State.NEW
+        self.starts = 0
+        self.failures = 0  # in a row
+
+    def __repr__(self) -> str:
+        pid = self._child.pid if self._child else None
+        return f"<Process {self._name} {self.state.value} pid={pid} starts={self.starts} failures={self.failures}>"
+
+    async def run(self) -> None:
+        """Keep the process up until cancelled; it is gone when this returns."""
+        try:
+            while True:
+                ended = await self._live()
+                self.failures += 1
+                pause = self._pause()
+                self._log.error("%s %s; next start in %.1f s%s", self._name, ended, pause, self._last_words())
+                self._enter(State.BACKOFF)
+                await asyncio.sleep(pause)
+        finally:
+            self._enter(State.STOPPED)
+
+    async def ensure_ready(self, limit_s: float) -> None:
+        """Return once the process is ready. Raises NotReady after `limit_s`, or at once where it never will be."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                while self.state not in (State.READY, State.STOPPING, State.STOPPED):
+                    await self._changed.wait()
+        if self.state is not State.READY:
+            raise NotReady(self.state)
+
+    async def unready(self, limit_s: float) -> None:
+        """Return once the process is seen not to be ready, or after `limit_s`: for callers who could not reach it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                while self.state is State.READY:
+                    await self._changed.wait()
+
+    async def tried(self) -> None:
+        """Return once the process is ready, or has failed for the first time."""
+        while self.state is not State.READY and self.failures == 0:
+            await self._changed.wait()
+
+    def kill(self) -> None:
+        """Kill the group without grace."""
+        if self._child is not None:
+            self._signal(self._child, signal.SIGKILL)
+
+    async def _live(self) -> str:
+        """One life; returns how it ended."""
+        self._enter(State.STARTING)
+        self.starts += 1
+        try:
+            self._prepare()
+            child = await self._spawn()
+        except OSError as error:
+            return f"could not be started ({error})"
+        self._child = child
+        assert child.stdout is not None
+        reading = asyncio.create_task(self._tail.follow(child.stdout))
+        try:
+            return await self._watch(child)
+        except asyncio.CancelledError:
+            self._enter(State.STOPPING)
+            raise
+        finally:
+            await self._end(child, reading)
+            self._child = None
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        setpriv = shutil.which("setpriv")
+        if setpriv is None:
+            raise OSError("setpriv is missing; install util-linux")
+        guarded = (setpriv, "--pdeathsig", "KILL", "--", "/bin/sh", "-c", _GUARD, "sh", str(os.getpid()))
+        return await asyncio.create_subprocess_exec(
+            *guarded,
+            *self._command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+            env=self._environment,
+        )
+
+    async def _watch(self, child: asyncio.subprocess.Process) -> str:
+        exit_seen = asyncio.create_task(child.wait())
+        probing = asyncio.create_task(self._until_ready())
+        try:
+            await asyncio.wait((exit_seen, probing), timeout=self._limits.start_s, return_when=asyncio.FIRST_COMPLETED)
+            if exit_seen.done():
+                return f"{_ending(exit_seen.result())} while starting"
+            if not probing.done():
+                return f"was not ready within {self._limits.start_s:g} s (start_s)"
+            probing.result()
+            return await self._serve(exit_seen)
+        finally:
+            for task in (exit_seen, probing):
+                task.cancel()
+
+    async def _until_ready(self) -> None:
+        while not await self._probe():  # noqa: ASYNC110 - another process: there is nothing to await
+            await asyncio.sleep(self._limits.probe_every_s)
+
+    async def _serve(self, exit_seen: asyncio.Task[int]) -> str:
+        since = time.monotonic()
+        self._enter(State.READY)
+        code = await exit_seen
+        if time.monotonic() - since >= self._limits.stable_s:
+            self.failures = 0
+        return _ending(code)
+
+    async def _end(self, child: asyncio.subprocess.Process, reading: asyncio.Task[None]) -> None:
+        """Terminate the group, kill what is left of it after the grace, and reap."""
+        if child.returncode is None:
+            self._signal(child, signal.SIGTERM)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.grace_s):
+                    await child.wait()
+        self._signal(child, signal.SIGKILL)
+        await child.wait()
+        await asyncio.wait((reading,), timeout=1.0)
+        reading.cancel()
+
+    def _signal(self, child: asyncio.subprocess.Process, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, number)
+
+    def _pause(self) -> float:
+        """Exponential, with jitter so that several do not start in step."""
+        full: float = min(self._limits.backoff_first_s * 2.0 ** min(self.failures - 1, 30), self._limits.backoff_most_s)
+        return full * (0.75 + random.random() / 2)  # noqa: S311 - not a secret
+
+    def _last_words(self) -> str:
+        lines = self._tail.last(_SHOWN_LINES)
+        return "\n  | ".join(["; it wrote last:", *lines]) if lines else "; it wrote nothing"
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+        self._on_change()
+
+
+def _ending(code: int) -> str:
+    """An exit status in words."""
+    if code >= 0:
+        return f"ended with status {code}"
+    with contextlib.suppress(ValueError):
+        hint = ": this build needs a CPU that this is not" if -code == signal.SIGILL else ""
+        return f"was ended by {signal.Signals(-code).name}{hint}"
+    return f"was ended by signal {-code}"

@@ -1,0 +1,77 @@
+"""A stand-in for llama-server: as quick to start as Python, and told by its flags and by the prompt how to behave.
+
+`--ignore-term` survives SIGTERM; `--child` keeps a child process; `--die WORDS` says so and fails; `--late S` is ready
+after that many seconds. A message "hold" is never answered; "drip" is answered in pieces without an end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import subprocess
+import sys
+
+from aiohttp import web
+
+DEVICES = "Available devices:\n  (none)"
+
+
+def main() -> None:
+    if "--list-devices" in sys.argv:
+        print(DEVICES)
+        return
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--host", required=True)
+    parser.add_argument("--alias", default="")
+    parser.add_argument("--ignore-term", action="store_true")
+    parser.add_argument("--child", action="store_true")
+    parser.add_argument("--die")
+    parser.add_argument("--late", type=float, default=0.0)
+    known, _ = parser.parse_known_args()
+    if known.die:
+        print(known.die, file=sys.stderr, flush=True)
+        sys.exit(3)
+    if known.ignore_term:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if known.child:
+        child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+        print(f"child {child.pid}", flush=True)
+    asyncio.run(_serve(known))
+
+
+async def _serve(known: argparse.Namespace) -> None:
+    async def health(_: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def chat(request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        content = body["messages"][-1]["content"]
+        if content == "hold":
+            await asyncio.Event().wait()
+        if content == "drip":
+            response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+            await response.prepare(request)
+            while True:
+                await response.write(b'data: {"choices":[]}\n\n')
+                await asyncio.sleep(0.05)
+        text = f"{request.method} {sorted(request.headers)}"
+        message = {"role": "assistant", "content": text}
+        return web.json_response({"model": known.alias, "choices": [{"index": 0, "message": message}]})
+
+    app = web.Application()
+    app.add_routes([web.get("/health", health), web.post("/v1/chat/completions", chat)])
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    await asyncio.sleep(known.late)
+    await web.UnixSite(runner, known.host).start()
+    print("listening", flush=True)
+    ended = asyncio.Event()
+    if not known.ignore_term:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    await ended.wait()
+    await runner.cleanup()
+
+
+if __name__ == "__main__":
+    main()

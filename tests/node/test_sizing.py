@@ -1,0 +1,39 @@
+"""How large a model is served, from what it says of itself and what the machine has."""
+
+from __future__ import annotations
+
+from node.config import ModelConfig
+from node.gguf import Metadata
+from node.hardware import Hardware
+from node.sizing import size
+
+GIB = 1024**3
+CPU = Hardware(threads=6, memory_bytes=32 * GIB)
+GPU = Hardware(threads=16, memory_bytes=64 * GIB, gpu="NVIDIA H200", vram_mib=143_771)
+SMALL = Metadata("llama", "SmolLM2", "Q4_1", 8192, 30, 23_040, None)
+LARGE = Metadata("llama", "Big", "Q4_K_M", 131_072, 80, 327_680, None)
+
+
+def test_a_small_model_on_a_cpu() -> None:
+    made = size(ModelConfig(), SMALL, 98 * 2**20, CPU)
+    assert (made.context, made.parallel, made.threads, made.batch, made.gpu_layers) == (8192, 4, 6, 256, None)
+
+
+def test_a_large_model_gets_less_where_memory_is_short() -> None:
+    made = size(ModelConfig(), LARGE, 40 * GIB, Hardware(8, 48 * GIB))
+    assert (made.context, made.parallel) == (2048, 2)
+    assert made.context * made.parallel * 327_680 <= 8 * GIB * 0.25
+
+
+def test_a_gpu_gets_more_and_no_small_batch() -> None:
+    made = size(ModelConfig(), LARGE, 40 * GIB, GPU)
+    assert made.context * made.parallel * 327_680 <= (143_771 * 2**20 - 40 * GIB) * 0.25
+    assert made.parallel == 8
+    assert made.batch is None
+    assert size(ModelConfig(gpu_layers=0), SMALL, 1, GPU).batch == 256
+
+
+def test_what_is_asked_for_is_given_up_to_the_trained_context() -> None:
+    made = size(ModelConfig(context=100_000, parallel=3, threads=2, gpu_layers=12), SMALL, 1, CPU)
+    assert (made.context, made.parallel, made.threads, made.gpu_layers) == (8192, 3, 2, 12)
+    assert size(ModelConfig(context=3000), SMALL, 1, CPU).context == 2816  # llama.cpp counts in steps of 256
