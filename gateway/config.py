@@ -1,0 +1,160 @@
+"""Options of the gateway's commands: frozen, checked before anything starts, defaults on the fields.
+
+Imports nothing but pydantic and the standard library, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+_ADDRESS = re.compile(r"0x[0-9a-f]{40}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_TRUST_FIX = "write any, an operator's 0x address, or curator:0x and a curator's address"
+
+
+def state_folder() -> Path:
+    """Where keys and snapshots are kept unless told otherwise: `$XDG_STATE_HOME/waypost`."""
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "waypost"
+
+
+class Options(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Reading(Options):
+    """What decides which adverts count."""
+
+    registry: tuple[str, ...] = Field(
+        description="registry to read: sqlite:///FILE, aleph+https://HOST?channel=NAME or evm+https://HOST/0xCONTRACT",
+        min_length=1,
+        json_schema_extra={"metavar": "URL"},
+    )
+    trust: tuple[str, ...] = Field(
+        description="whose adverts count: any, 0xOPERATOR or curator:0xADDRESS; there is no default",
+        min_length=1,
+        json_schema_extra={"metavar": "WHOM"},
+    )
+    allow_private: bool = Field(
+        default=False, description="let adverts name http URLs and loopback or private addresses (never link-local)"
+    )
+
+    @field_validator("trust")
+    @classmethod
+    def _trust_entries(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        lowered = tuple(entry.lower() for entry in entries)
+        for entry in lowered:
+            if entry != "any" and not _ADDRESS.fullmatch(entry.removeprefix("curator:")):
+                raise ValueError(f"{entry!r} names nobody; {_TRUST_FIX}")
+        return lowered
+
+
+class GatewayConfig(Reading):
+    """Options of `waypost gateway serve`."""
+
+    listen: str = Field(
+        default="127.0.0.1:8800", description="address to serve on", json_schema_extra={"metavar": "HOST:PORT"}
+    )
+    api_keys: Path | None = Field(
+        default=None,
+        description="file of API keys, as `waypost gateway key new` writes it",
+        json_schema_extra={"metavar": "FILE"},
+    )
+    open: bool = Field(default=False, description="let anybody call, with any key or none")
+    pin: tuple[str, ...] = Field(
+        default=(), description="weights that a model name means here", json_schema_extra={"metavar": "NAME=DIGEST"}
+    )
+    gateway_key: Path | None = Field(
+        default=None,
+        description="key that nodes know this gateway by, made if missing (default: gateway.key in the state folder)",
+        json_schema_extra={"metavar": "FILE"},
+    )
+    state: Path = Field(
+        default_factory=state_folder,
+        description="folder for the key and the snapshot of the registry (default: $XDG_STATE_HOME/waypost)",
+        json_schema_extra={"metavar": "DIR"},
+    )
+    connect_s: float = Field(default=5.0, gt=0, description="seconds to wait for a connection to a node")
+    head_s: float = Field(default=600.0, gt=0, description="seconds to wait for a node's first byte")
+    gap_s: float = Field(default=120.0, gt=0, description="seconds to wait between two pieces of a stream")
+    drain_s: float = Field(default=30.0, ge=0, description="seconds that running requests are given at a stop")
+    body_limit_bytes: int = Field(default=32 * 1024 * 1024, gt=0, description="largest request body")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="how much is logged")
+
+    @field_validator("pin")
+    @classmethod
+    def _pins(cls, pins: tuple[str, ...]) -> tuple[str, ...]:
+        for pin in pins:
+            name, _, digest = pin.partition("=")
+            if not name or not _DIGEST.fullmatch(digest):
+                raise ValueError(f"{pin!r} is not NAME=DIGEST with 64 lower-case hex digits")
+        return pins
+
+    @model_validator(mode="after")
+    def _who_may_call(self) -> GatewayConfig:
+        if self.open and self.api_keys:
+            raise ValueError("--open and --api-keys contradict each other; give one of them")
+        if not self.open and not self.api_keys and not _is_loopback(self.listen):
+            raise ValueError(
+                f"--listen {self.listen} is reachable by others, and nothing says who may call: "
+                "give --api-keys FILE, or --open to let anybody call"
+            )
+        return self
+
+    def pins(self) -> dict[str, str]:
+        """Model name -> digest."""
+        return dict(pin.split("=", 1) for pin in self.pin)
+
+
+class KeyNewConfig(Options):
+    """Options of `waypost gateway key new`."""
+
+    name: str = Field(
+        description="whom the key is for", pattern=r"^[A-Za-z0-9._@-]{1,64}$", json_schema_extra={"positional": True}
+    )
+    api_keys: Path = Field(description="file of API keys, made if missing", json_schema_extra={"metavar": "FILE"})
+    models: tuple[str, ...] = Field(
+        default=(),
+        description="model that this key may call; all of them if none is named",
+        json_schema_extra={"metavar": "MODEL"},
+    )
+    expires: str | None = Field(
+        default=None,
+        description="when the key ends: 30d, 12h, or a date such as 2030-01-31; never if not given",
+        json_schema_extra={"metavar": "WHEN"},
+    )
+
+
+class ListConfig(Reading):
+    """Options of `waypost registry list`."""
+
+    trust: tuple[str, ...] = Field(
+        default=("any",), description="whose adverts count: any, 0xOPERATOR or curator:0xADDRESS"
+    )
+    probe: bool = Field(default=False, description="challenge each accepted node at its URL too")
+    json_: bool = Field(default=False, alias="json", description="print JSON")
+    connect_s: float = Field(default=5.0, gt=0, description="seconds to wait for a node under --probe")
+
+
+class ShowConfig(ListConfig):
+    """Options of `waypost registry show`."""
+
+    who: str = Field(
+        default="",
+        description="an operator's 0x address or a node key; everybody if not given",
+        json_schema_extra={"positional": True},
+    )
+
+
+def _is_loopback(listen: str) -> bool:
+    host = listen.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

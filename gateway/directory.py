@@ -1,0 +1,212 @@
+"""Pure: verified adverts -> which nodes a model name means, after the protocol's rules on names.
+
+Made anew whenever the adverts change, and never changed itself. Not here: whether an advert counts (`registry.trust`),
+whether its node has proven itself (`challenge`), and which candidate is asked first (`balance`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from gateway.groups import Candidate, Group, choices, label
+from registry.trust import Believed, Curation
+from relay.errors import ApiError, BadRequest, NotFound, Unavailable
+
+RETRY_AFTER_S = 5
+NAME_MEMORY_S = 86_400
+_NAMES_KEPT = 100_000
+_QUALIFIER = re.compile(r"[0-9a-f]{8,64}|0x[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class Route:
+    """What a name means now. `model` is the advertised name, which the nodes are told."""
+
+    model: str
+    candidates: tuple[Candidate, ...]
+
+
+class Directory:
+    """All that is routable. `pins` are the gateway's own; `seen` says when a name was last valid (Unix seconds)."""
+
+    def __init__(
+        self,
+        believed: Iterable[Believed] = (),
+        curation: Curation | None = None,
+        pins: Mapping[str, str] | None = None,
+        seen: Mapping[str, float] | None = None,
+    ) -> None:
+        self._believed = tuple(believed)
+        self._slugs: Mapping[str, str] = curation.slugs if curation else {}
+        self._pins = {**(curation.models if curation else {}), **(pins or {})}
+        self._seen = dict(seen or {})
+        self._by_name: dict[str, list[Group]] = defaultdict(list)
+        self._by_alias: dict[str, list[Group]] = defaultdict(list)
+        self._by_node: dict[str, list[Believed]] = defaultdict(list)
+        self._index()
+
+    def __repr__(self) -> str:
+        return f"<Directory nodes={len(self._by_node)} names={len(self._by_name)} aliases={len(self._by_alias)}>"
+
+    def resolve(self, name: str, endpoint: str, now: float) -> Route:
+        """The candidates for a model name, alias, `model@digest` or `model@0xoperator`, none of them expired.
+
+        Raises ApiError: 404 never seen, 503 known but away, 400 ambiguous or not offered on this endpoint.
+        """
+        base, at, qualifier = name.partition("@")
+        groups = self._by_name.get(base) or self._by_alias.get(base) or []
+        if at:
+            group = self._qualified(name, groups, qualifier, now)
+        elif groups:
+            group = self._choose(base, groups)
+        else:
+            raise self._missing(name, groups, now)
+        candidates = [c for c in group.candidates if c.believed.valid_until > now]
+        if at and qualifier.startswith("0x"):
+            candidates = [c for c in candidates if c.operator == qualifier]
+        return _route(name, group.model, candidates, endpoint)
+
+    def resolve_at(self, vm: str, name: str, endpoint: str, now: float) -> Route:
+        """The same, asked of one VM: `vm` is a node key or a curator's slug."""
+        offered = self.offered_at(vm, now)
+        base, at, qualifier = name.partition("@")
+        found = [c for c in offered if c.offer.model == base] or [c for c in offered if base in c.offer.aliases]
+        if at:
+            _check_qualifier(name, qualifier)
+            found = [c for c in found if Group(base, c.offer.weights_sha256, None, [c]).matches(qualifier)]
+        if not found:
+            raise NotFound(f"The VM {vm} does not offer the model {name!r}.", param="model", code="model_not_found")
+        return _route(name, found[0].offer.model, found, endpoint)
+
+    def meanings(self) -> Iterator[tuple[str, Group]]:
+        """Every plain name that means one thing, and every `model@digest` of one that does not, with its group."""
+        for name, groups in sorted(self._by_name.items()):
+            chosen = self._preferred(name, groups)
+            if chosen is not None:
+                yield name, chosen
+            else:
+                yield from ((label(group, self._digests), group) for group in groups)
+
+    def offered_at(self, vm: str, now: float) -> list[Candidate]:
+        """What stands behind `/vm/{vm}`: a node key, or a curator's slug of a node or a model. Raises ApiError."""
+        target = self._slugs.get(vm, vm)
+        if target in self._by_name and vm in self._slugs:
+            chosen = self._choose(target, self._by_name[target])
+            return [c for c in chosen.candidates if c.believed.valid_until > now]
+        known = self._by_node.get(target, [])
+        current = [believed for believed in known if believed.valid_until > now]
+        if not current and (known or vm in self._slugs or self._was_seen(vm, now)):
+            raise away(vm)
+        if not known:
+            raise NotFound(f"There is no VM {vm} here.", code="vm_not_found")
+        return [Candidate(believed, offer) for believed in current for offer in believed.advert.offers]
+
+    def current(self, now: float) -> list[Believed]:
+        """Every believed advert that has not expired."""
+        return [believed for believed in self._believed if believed.valid_until > now]
+
+    def names_seen(self, now: float) -> dict[str, float]:
+        """When each name was last valid, for the next directory and for a restart. Bounded; forgotten after a day."""
+        named = (*self._by_name.items(), *self._by_alias.items())
+        labels = (f"{name}@{qualifier}" for name, groups in named for group in groups for qualifier in group.qualifiers)
+        current = dict.fromkeys((*self._by_name, *self._by_alias, *self._by_node, *labels), now)
+        kept = {name: at for name, at in self._seen.items() if now - at < NAME_MEMORY_S} | current
+        return dict(sorted(kept.items(), key=lambda item: -item[1])[:_NAMES_KEPT])
+
+    def _index(self) -> None:
+        groups: dict[tuple[str, str], Group] = {}
+        for believed in self._believed:
+            self._by_node[believed.advert.node].append(believed)
+            for offer in believed.advert.offers:
+                operator = None if offer.weights_sha256 else believed.advert.operator
+                key = (offer.model, offer.weights_sha256 or str(operator))
+                group = groups.get(key)
+                if group is None:
+                    group = groups[key] = Group(offer.model, offer.weights_sha256, operator)
+                    self._by_name[offer.model].append(group)
+                group.candidates.append(Candidate(believed, offer))
+        for group in groups.values():
+            for alias in group.aliases:
+                self._by_alias[alias].append(group)
+        self._digests = {
+            name: sorted({group.digest for group in groups if group.digest}) for name, groups in self._by_name.items()
+        }
+
+    def _was_seen(self, name: str, now: float) -> bool:
+        return now - self._seen.get(name, 0.0) < NAME_MEMORY_S
+
+    def _missing(self, name: str, groups: Sequence[Group], now: float) -> ApiError:
+        if self._was_seen(name, now) or ("@" in name and self._was_seen_longer(name, now)):
+            return away(name)
+        if groups:
+            text = f"Nobody offers {name!r} here. {choices(groups, self._digests)}"
+        else:
+            text = f"The model {name!r} does not exist here. GET /v1/models lists what does."
+        return NotFound(text, param="model", code="model_not_found")
+
+    def _was_seen_longer(self, name: str, now: float) -> bool:
+        return any(seen.startswith(name) and self._was_seen(seen, now) for seen in self._seen)
+
+    def _qualified(self, name: str, groups: Sequence[Group], qualifier: str, now: float) -> Group:
+        _check_qualifier(name, qualifier)
+        found = [group for group in groups if group.matches(qualifier)]
+        found = [group for group in found if group.operator == qualifier] or found  # that group has no other name
+        if not found:
+            raise self._missing(name, groups, now)
+        if len(found) > 1:
+            raise self._ambiguous(name, found)
+        return found[0]
+
+    def _choose(self, name: str, groups: Sequence[Group]) -> Group:
+        chosen = self._preferred(name, groups)
+        if chosen is None:
+            raise self._ambiguous(name, groups)
+        return chosen
+
+    def _preferred(self, base: str, groups: Sequence[Group]) -> Group | None:
+        names = {base, *({group.model for group in groups} if len({group.model for group in groups}) == 1 else ())}
+        for name in sorted(names, key=lambda candidate: candidate != base):
+            if name in self._pins:
+                return next((g for g in groups if g.digest == self._pins[name]), Group(name, self._pins[name], None))
+        if len(groups) == 1:
+            return groups[0]
+        explicit = [group for group in groups if group.explicit]
+        return explicit[0] if len(explicit) == 1 else None
+
+    def _ambiguous(self, name: str, groups: Sequence[Group]) -> ApiError:
+        text = f"{name!r} means several models here. {choices(groups, self._digests)}"
+        return BadRequest(text, param="model", code="model_ambiguous")
+
+
+def away(name: str) -> ApiError:
+    """A known name whose nodes are all away."""
+    return Unavailable(
+        f"{name!r} is known, but none of its nodes is up now.", retry_after_s=RETRY_AFTER_S, code="model_unavailable"
+    )
+
+
+def _check_qualifier(name: str, qualifier: str) -> None:
+    if not _QUALIFIER.fullmatch(qualifier):
+        raise BadRequest(
+            f"{name!r}: after @ comes the start of a weights digest (8 or more lower-case hex digits) "
+            "or an operator's 0x address.",
+            param="model",
+            code="invalid_model",
+        )
+
+
+def _route(name: str, model: str, candidates: Sequence[Candidate], endpoint: str) -> Route:
+    if not candidates:
+        raise away(name)
+    fit = tuple(candidate for candidate in candidates if endpoint in candidate.offer.endpoints)
+    if not fit:
+        served = ", ".join(sorted({one for candidate in candidates for one in candidate.offer.endpoints}))
+        raise BadRequest(
+            f"The model {name!r} does not serve {endpoint}; it serves {served}.",
+            param="model",
+            code="unsupported_endpoint",
+        )
+    return Route(model, fit)

@@ -1,0 +1,123 @@
+"""Which candidate is asked first, and counts that come back to zero. No loop, no socket, no clock."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import pytest
+
+from gateway.balance import Balance
+from gateway.groups import Candidate
+from tests.gateway.adverts import believed, node_key, offer
+
+NAMES = ("a", "b", "c")
+
+
+def candidates(*names: str, explicit: bool = False) -> list[Candidate]:
+    return [Candidate(believed("op", name, offer("m"), explicit=explicit), offer("m")) for name in names]
+
+
+def first(balance: Balance, among: Sequence[Candidate], now: float = 0.0) -> str:
+    return balance.order(among, now)[0].node
+
+
+def test_every_candidate_is_ordered_and_none_is_lost() -> None:
+    three = candidates(*NAMES)
+    assert {one.node for one in Balance().order(three, 0.0)} == {one.node for one in three}
+    assert Balance().order([], 0.0) == []
+
+
+def test_the_least_busy_node_comes_first() -> None:
+    balance, three = Balance(), candidates(*NAMES)
+    with balance.carrying(node_key("a")), balance.carrying(node_key("a")), balance.carrying(node_key("b")):
+        assert [one.node for one in balance.order(three, 0.0)] == [node_key(name) for name in ("c", "b", "a")]
+
+
+def test_many_requests_at_once_are_spread_evenly() -> None:
+    balance, three = Balance(), candidates(*NAMES)
+    asked: Counter[str] = Counter()
+    with ExitStack() as running:
+        for _ in range(30):
+            node = first(balance, three)
+            asked[node] += 1
+            running.enter_context(balance.carrying(node))
+        assert balance.in_flight == 30
+    assert set(asked.values()) == {10}
+
+
+def test_requests_one_after_another_take_turns() -> None:
+    balance, three = Balance(), candidates(*NAMES)
+    turns = []
+    for _ in range(6):
+        turns.append(first(balance, three))
+        with balance.carrying(turns[-1]):
+            pass
+    assert set(turns[:3]) == set(turns[3:]) == {node_key(name) for name in NAMES}
+
+
+def test_explicitly_trusted_operators_come_first_even_when_they_are_busier() -> None:
+    balance = Balance()
+    both = [*candidates("stranger"), *candidates("known", explicit=True)]
+    with balance.carrying(node_key("known")):
+        assert first(balance, both) == node_key("known")
+
+
+def test_a_node_that_failed_comes_last_until_it_has_cooled() -> None:
+    balance = Balance()
+    both = [*candidates("stranger"), *candidates("known", explicit=True)]
+    balance.failed(node_key("known"), now=100.0)
+    assert first(balance, both, now=100.5) == node_key("stranger")
+    assert balance.order(both, 100.5)[-1].node == node_key("known"), "last, but still to be had"
+    assert first(balance, both, now=101.5) == node_key("known")
+
+
+def test_a_node_that_fails_again_cools_longer_each_time_within_a_bound() -> None:
+    balance, one = Balance(), candidates("a", "b")
+    spans = []
+    for _ in range(20):
+        balance.failed(node_key("a"), now=0.0)
+        spans.append(next(at for at in range(1, 100) if first(balance, one, now=float(at)) == node_key("a")))
+    assert spans[:4] == [1, 2, 4, 8]
+    assert spans[-1] == 30
+
+
+def test_a_node_that_answers_is_forgiven_at_once() -> None:
+    balance, two = Balance(), candidates("a", "b")
+    for _ in range(5):
+        balance.failed(node_key("a"), now=0.0)
+    balance.answered(node_key("a"))
+    assert first(balance, two, now=0.1) == node_key("a")
+    balance.failed(node_key("a"), now=1.0)
+    assert first(balance, two, now=2.1) == node_key("a"), "the first failure again"
+
+
+@pytest.mark.parametrize(("asked", "cools"), [(10, 10), (0, 1), (None, 1), (10_000, 30)])
+def test_a_node_may_ask_to_be_left_alone_for_a_while(asked: float | None, cools: int) -> None:
+    balance, two = Balance(), candidates("a", "b")
+    balance.failed(node_key("a"), now=0.0, retry_after_s=asked)
+    assert first(balance, two, now=cools - 0.1) == node_key("b")
+    assert first(balance, two, now=cools + 0.1) == node_key("a")
+
+
+def test_counts_are_zero_afterwards_also_when_requests_fail() -> None:
+    balance = Balance()
+    with balance.carrying("x"), balance.carrying("x"), balance.carrying("y"):
+        assert balance.in_flight == 3
+    for error in (ValueError, KeyboardInterrupt, GeneratorExit):
+        with pytest.raises(error), balance.carrying("x"):
+            assert balance.in_flight == 1
+            raise error
+    assert balance.in_flight == 0
+    assert repr(balance) == "<Balance in_flight=0 cooling=0>"
+
+
+def test_nodes_that_are_gone_are_forgotten_but_their_running_requests_are_counted() -> None:
+    balance, two = Balance(), candidates("a", "b")
+    balance.failed(node_key("a"), now=0.0)
+    with balance.carrying(node_key("a")):
+        balance.keep_only(frozenset({node_key("b")}))
+        assert repr(balance) == "<Balance in_flight=1 cooling=0>"
+    assert balance.in_flight == 0
+    assert first(balance, two, now=0.1) == node_key("a")
