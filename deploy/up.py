@@ -1,0 +1,122 @@
+"""`waypost up`: registry, nodes and gateway as children on this machine, one streamed chat, then serve until Ctrl-C.
+
+The children are the same commands that an operator and a gateway host run; nothing is shorter here than there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import aiohttp
+
+from deploy.chat import ChatFailed, chat
+from deploy.children import Child, ChildFailed
+from deploy.config import UpConfig
+from deploy.plan import Plan, PlanFailed, make_plan
+from registry.keys import KeyFileError
+
+_POLL_S = 0.2
+_GATEWAY_S = 60.0
+_INTERRUPTED = 130
+
+
+def run(config: UpConfig) -> int:
+    """Bring everything up. Returns the exit status: 0, 1 when something failed, 130 when stopped before the chat."""
+    try:
+        return asyncio.run(_up(make_plan(config)))
+    except (PlanFailed, ChildFailed, ChatFailed, KeyFileError) as error:
+        print(f"waypost: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"waypost: {error.filename or config.state}: {error.strerror}", file=sys.stderr)
+    return 1
+
+
+async def _up(plan: Plan) -> int:
+    stopped = asyncio.create_task(_stop_asked())
+    work = asyncio.create_task(_bring_up(plan))
+    try:
+        await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            return _INTERRUPTED
+        work.result()
+        if not plan.config.once:
+            _say(_how_to_use(plan))
+            await _watch(plan.children, stopped)
+        return 0
+    finally:
+        for task in (work, stopped):
+            task.cancel()
+        await asyncio.gather(work, stopped, return_exceptions=True)
+        for child in reversed(plan.children):  # the gateway first, so that nothing is sent to a node that leaves
+            await child.stop()
+
+
+async def _stop_asked() -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(each, stop.set)
+    await stop.wait()
+
+
+async def _bring_up(plan: Plan) -> None:
+    deadline = time.monotonic() + plan.config.start_s
+    async with aiohttp.ClientSession() as session:
+        for node in plan.nodes:
+            await node.child.start()
+        for node in plan.nodes:
+            _say(f"{node.child.name}: loading {plan.model} (log: {node.child.log})")
+            await _until(session, f"{node.url}/health", lambda _: True, node.child, deadline)
+        await plan.gateway.start()
+        _say(f"gateway: {plan.url}/v1 (log: {plan.gateway.log})")
+        wanted, deadline = len(plan.nodes), time.monotonic() + _GATEWAY_S
+        await _until(session, f"{plan.url}/health", lambda health: health["proven"] >= wanted, plan.gateway, deadline)
+        await chat(session, plan.url, plan.model)
+
+
+async def _until(
+    session: aiohttp.ClientSession, url: str, good: Callable[[Any], bool], child: Child, deadline: float
+) -> None:
+    """Poll until the child answers 200 and the answer is good. Raises ChildFailed."""
+    while time.monotonic() < deadline:
+        child.check()
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+            async with session.get(url, timeout=aiohttp.ClientTimeout(total=5)) as response:
+                if response.status == 200 and good(await response.json()):
+                    return
+        await asyncio.sleep(_POLL_S)
+    raise ChildFailed(f"{child.name} did not come up in time; its log is {child.log}")
+
+
+async def _watch(children: Sequence[Child], stopped: asyncio.Task[None]) -> None:
+    """Until a stop is asked for. Raises ChildFailed if a child ends before."""
+    ended = [asyncio.create_task(child.wait()) for child in children]
+    try:
+        await asyncio.wait((stopped, *ended), return_when=asyncio.FIRST_COMPLETED)
+        if not stopped.done():
+            for child in children:
+                child.check()
+    finally:
+        for task in ended:
+            task.cancel()
+
+
+def _how_to_use(plan: Plan) -> str:
+    return f"""Serving until Ctrl-C. Set an OpenAI SDK's base_url to
+  {plan.url}/v1
+  {plan.url}/vm/{plan.nodes[0].key}/v1   (this one VM)
+with any API key. For example:
+  curl {plan.url}/v1/chat/completions -H 'Content-Type: application/json' \\
+    -d '{{"model": "{plan.model}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+What is on the registry, and why it counts or not:
+  waypost registry list --allow-private --registry {plan.registry}"""
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
