@@ -1,0 +1,31 @@
+"""Fixtures that several rooms of tests share: the demo weights, and a whole Waypost on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from deploy.plan import demo_weights
+from tests.stack import Stack, whole_stack
+
+
+@pytest.fixture(scope="session")
+def weights() -> Path:
+    """The demo model, SmolLM2-135M-Instruct, as its package ships it."""
+    return demo_weights()
+
+
+@pytest.fixture(scope="session")
+async def stack(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """A registry, a node over a real llama-server, and a gateway, shared by all tests that change nothing in them."""
+    async with whole_stack(tmp_path_factory.mktemp("stack"), weights) as made:
+        yield made
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as made:
+        yield made
