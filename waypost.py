@@ -116,7 +116,7 @@ def _parser(path: tuple[str, ...]) -> argparse.ArgumentParser:
         prog="waypost", description="OpenAI's API over rented GPUs, found on a signed registry."
     )
     root.add_argument("--version", action="version", version=f"waypost {_version()}")
-    children = {(): root.add_subparsers(metavar="COMMAND")}
+    children: dict[tuple[str, ...], Any] = {(): root.add_subparsers(metavar="COMMAND")}
     for group, text in GROUPS.items():
         parser = children[group[:-1]].add_parser(group[-1], help=text, description=text)
         children[group] = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -136,8 +136,9 @@ def _add_options(parser: argparse.ArgumentParser, model: type[BaseModel]) -> Non
             continue
         text = _help(name, field)
         if _is_positional(field):
-            many: dict[str, Any] = {"nargs": "+" if field.is_required() else "*"} if _is_list(field) else {}
-            parser.add_argument(name, default=argparse.SUPPRESS, metavar=name.upper(), help=text, **many)
+            often = ("*", "+") if _is_list(field) else ("?", None)
+            nargs = often[field.is_required()]
+            parser.add_argument(name, default=argparse.SUPPRESS, metavar=name.upper(), help=text, nargs=nargs)
         elif field.annotation is bool:
             parser.add_argument(_flag(name), action="store_true", default=argparse.SUPPRESS, help=text)
         else:
@@ -165,7 +166,7 @@ def _configure(path: tuple[str, ...], given: Mapping[str, Any]) -> BaseModel:
     try:
         made: BaseModel = model(**mine)
     except ValidationError as error:
-        raise OptionError(_explain(model, error)) from error
+        raise OptionError(_explain(path[0], model, error)) from error
     return made
 
 
@@ -187,8 +188,8 @@ def _from_file(path: tuple[str, ...], named: str | None) -> dict[str, Any]:
         known = _known_options(table)
         if unknown := sorted(set(content) - known):
             raise OptionError(f"{file}: [{table}] has no option {unknown[0]!r}; it knows {', '.join(sorted(known))}")
-    table: dict[str, Any] = tables.get(path[0], {})
-    return table
+    mine: dict[str, Any] = tables.get(path[0], {})
+    return mine
 
 
 def _from_environment(path: tuple[str, ...], model: type[BaseModel]) -> dict[str, Any]:
@@ -210,16 +211,17 @@ def _known_options(part: str) -> set[str]:
     return {name for model in models for name in _options(model)}
 
 
-def _explain(model: type[BaseModel], error: Any) -> str:
+def _explain(part: str, model: type[BaseModel], error: Any) -> str:
     lines = []
     for problem in error.errors(include_url=False):
         where = [str(step) for step in problem["loc"]]
-        message = problem["msg"].removeprefix("Value error, ")
+        known = {"missing": "required", "extra_forbidden": "no such option"}
+        message = known.get(problem["type"], problem["msg"].removeprefix("Value error, "))
         field = _options(model).get(where[0]) if where else None
-        if field is not None:
-            option = where[0].upper() if _is_positional(field) else _flag(where[0])
-            path = "".join(f" {step}" for step in where[1:] if not step.isdigit())
-            message = f"{option}{path}: {'required' if problem['type'] == 'missing' else message}"
+        if field is not None and _is_table(field):
+            message = f"[{part}] {'.'.join(where)}: {message}"
+        elif field is not None:
+            message = f"{where[0].upper() if _is_positional(field) else _flag(where[0])}: {message}"
         lines.append(message)
     return "\nwaypost: ".join(lines)
 

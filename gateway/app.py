@@ -154,8 +154,8 @@ def run(config: GatewayConfig) -> int:
 
 async def _serve(config: GatewayConfig) -> None:
     host, port = parse_listen(config.listen)
-    key_file = config.gateway_key or _state_file(config.state, "gateway.key")
-    key = NodeKey.load_or_create(key_file)
+    folder = _make_folder(config.state)
+    key = NodeKey.load_or_create(config.gateway_key or folder / "gateway.key")
     metrics, balance, tokens = Metrics(), Balance(), Tokens(key)
     keys = KeyRing(config.api_keys)
     policy = Policy.parse(config.trust, config.allow_private)
@@ -172,7 +172,7 @@ async def _serve(config: GatewayConfig) -> None:
             balance.keep_only(nodes)
             tokens.keep_only(nodes)
 
-        snapshot = Snapshot(_state_file(config.state, "").parent, config.registry, config.listen)
+        snapshot = Snapshot(folder, config.registry, config.listen)
         follower = Follower(
             backends, Trust(policy), prover, session, snapshot, config.pins(), time.time, forget_all_but
         )
@@ -217,6 +217,10 @@ async def _serve_and_follow(
         await asyncio.gather(serving, following, return_exceptions=True)
 
 
-def _state_file(folder: Path, name: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder / name
+def _make_folder(folder: Path) -> Path:
+    """The state folder, made if missing. Raises ValueError, naming the option."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ValueError(f"--state {folder}: {error.strerror}; name a folder that can be written to") from error
+    return folder

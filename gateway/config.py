@@ -87,6 +87,14 @@ class GatewayConfig(Reading):
     body_limit_bytes: int = Field(default=32 * 1024 * 1024, gt=0, description="largest request body")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="how much is logged")
 
+    @field_validator("listen")
+    @classmethod
+    def _host_and_port(cls, listen: str) -> str:
+        host, _, port = listen.rpartition(":")
+        if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+            raise ValueError(f"{listen!r} is not HOST:PORT; write for example 127.0.0.1:8800")
+        return listen
+
     @field_validator("pin")
     @classmethod
     def _pins(cls, pins: tuple[str, ...]) -> tuple[str, ...]:

@@ -106,13 +106,16 @@ class Follower:
             rules = self._rules
             try:
                 await self._consider_all(await backend.fetch())
+                if failures:
+                    log.info("registry %s is back", backend.url)
                 failures = 0
                 self.ready.set()
                 await self._watch(backend, rules)
             except BackendError as error:
                 wait = min(_BACKOFF_FIRST_S * 2**failures, _BACKOFF_MOST_S) * random.uniform(0.5, 1.0)  # noqa: S311
+                level = logging.DEBUG if failures else logging.WARNING  # said once: it may be away for days
+                log.log(level, "a registry is away; what is known goes on: %s", error)
                 failures = min(failures + 1, 16)
-                log.warning("%s; asked again in %.1f s", error, wait)
                 await asyncio.sleep(wait)
 
     async def _watch(self, backend: Backend, rules: asyncio.Event) -> None:

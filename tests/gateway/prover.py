@@ -69,5 +69,5 @@ def advert_of(node: NodeKey, url: str, spki: str | None = None) -> Advert:
         expires_at=2,
         url=url,
         tls_spki_sha256=spki,
-        offers=[offer("m")],
+        offers=(offer("m"),),
     )
