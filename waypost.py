@@ -140,7 +140,9 @@ def _add_options(parser: argparse.ArgumentParser, model: type[BaseModel]) -> Non
             nargs = often[field.is_required()]
             parser.add_argument(name, default=argparse.SUPPRESS, metavar=name.upper(), help=text, nargs=nargs)
         elif field.annotation is bool:
-            parser.add_argument(_flag(name), action="store_true", default=argparse.SUPPRESS, help=text)
+            parser.add_argument(
+                _flag(name), action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text
+            )
         else:
             action = "append" if _is_list(field) else "store"
             metavar = _extra(field).get("metavar", "VALUE")
