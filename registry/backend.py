@@ -29,14 +29,20 @@ class Backend(Protocol):
     @property
     def url(self) -> str: ...
 
+    async def exists(self) -> bool:
+        """Is there a board at all? If not, nobody has posted yet, or the URL is mistyped. Raises BackendError."""
+
     async def publish(self, envelope_json: str) -> None:
         """Post one text as it stands; raises BackendError."""
 
     async def fetch(self) -> list[str]:
-        """All postings, oldest first; raises BackendError."""
+        """All postings, oldest first; none where no board exists, which is not made. Raises BackendError."""
 
     def watch(self) -> AsyncIterator[str]:
-        """Each posting made since the last fetch, once; runs until cancelled; raises BackendError."""
+        """Each posting made since the last fetch; runs until cancelled, raises BackendError.
+
+        Each comes once, unless the board was set back to an earlier state: then all come again.
+        """
 
     async def retire(self, operator: str, node: str, below_seq: int) -> None:
         """Tidy away the node's adverts with a lower seq, as far as the board can. A tombstone is what retires."""

@@ -21,7 +21,8 @@ MAX_INTEGER = 2**53 - 1
 MAX_DEPTH = 32  # levels of objects and arrays; a bound of our own, far above what any field needs
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,15}")
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# An unterminated string matches too, up to the end: every quote is passed once, and the scan is linear in any text.
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _WRITER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True)
 
 

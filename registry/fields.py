@@ -49,7 +49,8 @@ WALLET_SIGNATURE = r"0x[0-9a-f]{130}"
 # Unpadded base64url: the last character of 32 (64) bytes carries 4 (2) bits, and the rest of it must be zero.
 NODE_KEY = NONCE = r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]"
 NODE_SIGNATURE = r"[A-Za-z0-9_-]{85}[AQgw]"
-SLUG = r"[a-z0-9][a-z0-9-]{0,39}"  # shorter than a node key, so that one can never be taken for the other
+# Nothing of the length and alphabet of a node key, so that one can never be taken for the other.
+SLUG = r"(?![A-Za-z0-9_-]{43}\Z)[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 _PRIME = 2**255 - 19
 # The y of Ed25519's points of small order: under such a key, anybody's signature is valid.
@@ -78,6 +79,12 @@ def _usable_key(key: str) -> str:
     return key
 
 
+def _usable_slug(slug: str) -> str:
+    if not matches(SLUG, slug):  # here, since pydantic's own patterns cannot look ahead
+        raise ValueError("a slug is 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-', and not of the form of a node key")
+    return slug
+
+
 def _usable_url(url: str) -> str:
     parse_url(url)
     return url
@@ -90,7 +97,7 @@ Address = Annotated[str, Field(pattern=f"^{ADDRESS}$")]
 Digest = Annotated[str, Field(pattern=f"^{DIGEST}$")]
 NodeKeyText = Annotated[str, Field(pattern=f"^{NODE_KEY}$"), AfterValidator(_usable_key)]
 ModelName = Annotated[str, Field(pattern=f"^{NAME}$")]
-Slug = Annotated[str, Field(pattern=f"^{SLUG}$")]
+Slug = Annotated[str, AfterValidator(_usable_slug)]
 SlugTarget = Annotated[str, Field(pattern=f"^(?:{NODE_KEY}|{NAME})$")]
 Suffix = Annotated[str, Field(pattern=rf"^(?:{HOST_NAME}|[0-9a-f:]+)$", max_length=253)]
 Amount = Annotated[str, Field(pattern=r"^(?:0|[1-9][0-9]*)(?:\.[0-9]+)?$", max_length=40)]

@@ -12,11 +12,13 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from registry.advert import MAX_ENVELOPE_BYTES, Advert, Envelope, Kind, Refused
 from registry.backend import BackendError
+from registry.seen import Seen
 
 __all__ = ["SqliteBackend"]
 
@@ -31,8 +33,22 @@ _SELECT = "SELECT id, substr(CAST(envelope AS BLOB), 1, ?) FROM postings WHERE i
 _T = TypeVar("_T")
 
 
+class _State(NamedTuple):
+    """Two that are equal are of the same content: `version` counts what others write, `own` what `db` does."""
+
+    db: sqlite3.Connection
+    version: int
+    own: int
+
+
+class _Changes(NamedTuple):
+    state: _State
+    top: int
+    rows: list[tuple[int, str]]
+
+
 class SqliteBackend:
-    """See `registry.backend.Backend`. The file is made at first use; its folder must exist."""
+    """See `registry.backend.Backend`. Publishing makes the file, reading does not; its folder must exist."""
 
     def __init__(self, url: str) -> None:
         """ValueError if the URL is not sqlite:///relative.db or sqlite:////absolute.db."""
@@ -41,56 +57,84 @@ class SqliteBackend:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="registry")
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
-        self._last_id = 0
+        self._seen = Seen()
 
     def __repr__(self) -> str:
-        return f"SqliteBackend({self.url}, last_id={self._last_id})"
+        return f"SqliteBackend({self.url}, {self._seen!r})"
+
+    async def exists(self) -> bool:
+        return await self._read(lambda _: True, absent=False)
 
     async def publish(self, envelope_json: str) -> None:
-        await self._do(lambda db: _insert(db, envelope_json))
+        await self._write(lambda db: _insert(db, envelope_json))
 
     async def fetch(self) -> list[str]:
-        rows = await self._do(lambda db: _select(db, 0))
-        self._last_id = rows[-1][0] if rows else 0
+        rows: list[tuple[int, str]] = await self._read(lambda db: _select(db, 0), absent=[])
+        self._seen = Seen()
+        for row_id, text in rows:
+            self._seen.add(row_id, text)
         return [text for _, text in rows]
 
     async def watch(self) -> AsyncIterator[str]:
+        state = None
         while True:
-            for row_id, text in await self._do(lambda db: _select(db, self._last_id)):
-                self._last_id = max(self._last_id, row_id)
-                yield text
+            changes = await self._read(partial(_changes, state, self._seen.remembered_after), absent=None)
+            if changes is not None:
+                state = changes.state
+                if not self._seen.fits(changes.top, changes.rows):
+                    self._seen, state = Seen(), None  # set back, and perhaps grown again: everything is new
+                    continue
+                for row_id, text in changes.rows:
+                    if self._seen.add(row_id, text):
+                        yield text
             await asyncio.sleep(POLL_S)
 
     async def retire(self, operator: str, node: str, below_seq: int) -> None:
-        await self._do(lambda db: _delete(db, operator, node, below_seq))
+        await self._read(lambda db: _delete(db, operator, node, below_seq), absent=None)
 
     async def close(self) -> None:
         with contextlib.suppress(RuntimeError):  # closed already
             await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
         self._thread.shutdown(wait=False)
 
-    async def _do(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+    async def _read(self, work: Callable[[sqlite3.Connection], _T], absent: _T) -> _T:
+        """What `work` makes of the file, or `absent` if there is none."""
+        return await self._in_thread(lambda: absent if self._is_absent() else self._use("rw", work))
+
+    async def _write(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """Let `work` change the file, which is made if there is none."""
+        await self._in_thread(lambda: self._use("rwc", work))
+
+    async def _in_thread(self, work: Callable[[], _T]) -> _T:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._with_connection, work)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._explained, work)
         except RuntimeError as error:
             raise BackendError(f"registry {self.url}: closed") from error
 
-    def _with_connection(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+    def _explained(self, work: Callable[[], _T]) -> _T:
         try:
-            with self._connected() as db:
-                return work(db)
+            return work()
         except (sqlite3.Error, OSError) as error:
             self._disconnect()
             raise BackendError(f"registry {self.url}: {_explain(self._path, error)}") from error
 
-    def _connected(self) -> sqlite3.Connection:
+    def _is_absent(self) -> bool:
+        """No file, and none was open; a folder that is missing is for the connection to tell."""
+        return self._connection is None and self._path.parent.is_dir() and _identity(self._path) is None
+
+    def _use(self, mode: str, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        with self._connected(mode) as db:
+            return work(db)
+
+    def _connected(self, mode: str) -> sqlite3.Connection:
         """The open connection; made anew after a failure. A file that was replaced is a failure, told once."""
         if self._connection is not None:
             if _identity(self._path) != self._identity:
                 self._identity = None
                 raise OSError("the file was removed or replaced")
             return self._connection
-        db = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level="IMMEDIATE")
+        uri = f"{self._path.absolute().as_uri()}?mode={mode}"
+        db = sqlite3.connect(uri, timeout=BUSY_S, isolation_level="IMMEDIATE", uri=True)
         try:
             _prepare(db)
         except BaseException:
@@ -98,7 +142,7 @@ class SqliteBackend:
             raise
         self._connection, before, self._identity = db, self._identity, _identity(self._path)
         if before != self._identity:
-            self._last_id = 0  # another file counts from 1 again
+            self._seen = Seen()  # another file counts from 1 again
         return db
 
     def _disconnect(self) -> None:
@@ -145,6 +189,15 @@ def _insert(db: sqlite3.Connection, text: str) -> None:
 def _select(db: sqlite3.Connection, after: int) -> list[tuple[int, str]]:
     rows = db.execute(_SELECT, (MAX_ENVELOPE_BYTES + 1, after))
     return [(row_id, bytes(raw or b"").decode("utf-8", "replace")) for row_id, raw in rows]
+
+
+def _changes(before: _State | None, after: int, db: sqlite3.Connection) -> _Changes | None:
+    """The rows after an id and the highest id ever given, unless nothing was written since the state `before`."""
+    state = _State(db, db.execute("PRAGMA data_version").fetchone()[0], db.total_changes)
+    if state == before:
+        return None
+    top = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'postings'").fetchone()
+    return _Changes(state, top[0] if top else 0, _select(db, after))
 
 
 def _delete(db: sqlite3.Connection, operator: str, node: str, below_seq: int) -> None:

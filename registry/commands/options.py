@@ -40,7 +40,8 @@ def _pin(value: str) -> str:
 def _slug(value: str) -> str:
     slug, _, target = value.partition("=")
     if not matches(SLUG, slug) or not (matches(NODE_KEY, target) or matches(NAME, target)):
-        raise ValueError(f"{value!r} is not SLUG=NODE, at most 40 of a-z, 0-9 and -, then a node key or name")
+        slug_form = "1 to 64 letters, digits, '.', '_' and '-' that are no node key"
+        raise ValueError(f"{value!r} is not SLUG=NODE, {slug_form}, then a node key or name")
     return value
 
 

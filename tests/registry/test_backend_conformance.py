@@ -50,7 +50,9 @@ async def first(watching: AsyncIterator[str]) -> str:
 
 async def test_a_new_board_is_empty(opened: Callable[[], Backend], url: str) -> None:
     board = opened()
-    assert await board.fetch() == [] and board.url == url
+    assert not await board.exists() and await board.fetch() == [] and board.url == url
+    await board.publish("x")
+    assert await board.exists()
 
 
 async def test_what_is_posted_is_fetched_by_all_oldest_first(opened: Callable[[], Backend]) -> None:
@@ -204,6 +206,64 @@ async def test_a_missing_folder_is_told_and_not_made(tmp_path: Path) -> None:
     await board.close()
 
 
+async def test_reading_makes_no_file_and_the_first_posting_is_seen(tmp_path: Path) -> None:
+    reader, writer = open_backend(sqlite_url(tmp_path)), open_backend(sqlite_url(tmp_path))
+    assert await reader.fetch() == [] and not await reader.exists()
+    await reader.retire(p.OPERATOR.address, p.NODE.public, 7)
+    waiting = asyncio.create_task(first(reader.watch()))
+    await reader.fetch()  # runs after the first look of `watch`: both use the one thread
+    assert os.listdir(tmp_path) == []
+    started = asyncio.get_running_loop().time()
+    await writer.publish("a")
+    assert await waiting == "a"
+    assert asyncio.get_running_loop().time() - started < 2
+    await reader.close()
+    await writer.close()
+
+
+def set_back(path: Path, to: int) -> None:
+    """As if a copy made when the board had `to` rows were written over it, in place."""
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("DELETE FROM postings WHERE id > ?", (to,))
+        db.execute("UPDATE sqlite_sequence SET seq = ?", (to,))
+
+
+@pytest.mark.parametrize("rows", [5, 100])
+@pytest.mark.parametrize("regrown", [0, 1, 3, 4, 200], ids=lambda count: f"regrown-{count}")
+async def test_a_board_that_was_set_back_is_told_from_its_start(tmp_path: Path, rows: int, regrown: int) -> None:
+    reader, writer = open_backend(sqlite_url(tmp_path)), open_backend(sqlite_url(tmp_path))
+    for number in range(rows):
+        await writer.publish(f"old-{number}")
+    await reader.fetch()
+    set_back(tmp_path / "board.db", 2)
+    for number in range(regrown):
+        await writer.publish(f"new-{number}")
+    watching = reader.watch()
+    expected = ["old-0", "old-1", *(f"new-{number}" for number in range(regrown))]
+    assert [await first(watching) for _ in expected] == expected
+    await writer.publish("next")
+    assert await first(watching) == "next"
+    await reader.close()
+    await writer.close()
+
+
+@pytest.mark.parametrize("others", [0, 3, 100])
+async def test_tidying_tells_nothing_again(tmp_path: Path, others: int) -> None:
+    reader, writer = open_backend(sqlite_url(tmp_path)), open_backend(sqlite_url(tmp_path))
+    for number in range(others):
+        await writer.publish(f"other-{number}")
+    await writer.publish(p.own(seq=1).to_json())
+    await reader.fetch()
+    watching = reader.watch()
+    for seq in range(2, 12):
+        newer = p.own(seq=seq).to_json()
+        await writer.publish(newer)
+        await writer.retire(p.OPERATOR.address, p.NODE.public, seq)
+        assert await first(watching) == newer
+    await reader.close()
+    await writer.close()
+
+
 async def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
     (tmp_path / "board.db").write_text("hello " * 1000)
     board = open_backend(sqlite_url(tmp_path))
@@ -232,11 +292,11 @@ async def test_a_board_that_is_taken_away_is_told_and_found_again(tmp_path: Path
 
 async def test_rows_of_other_types_are_read_as_texts(tmp_path: Path) -> None:
     board = open_backend(sqlite_url(tmp_path))
-    await board.fetch()
+    await board.publish("first")
     with contextlib.closing(sqlite3.connect(tmp_path / "board.db")) as db, db:
         for value in ("text", 7, 1.5, b"\xff\xfe", "nul\x00nul"):
             db.execute("INSERT INTO postings (envelope) VALUES (?)", (value,))
-    assert await board.fetch() == ["text", "7", "1.5", "\ufffd\ufffd", "nul\x00nul"]
+    assert await board.fetch() == ["first", "text", "7", "1.5", "\ufffd\ufffd", "nul\x00nul"]
     await board.close()
 
 

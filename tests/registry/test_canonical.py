@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.advert import MAX_TEXT_BYTES, Reason, Refused, canonical, parse_canonical
-from registry.canonical import MAX_DEPTH
+from registry.advert import MAX_TEXT_BYTES, Envelope, Reason, Refused, canonical, parse_canonical
+from registry.canonical import _STRING, MAX_DEPTH
+from registry.envelope import MAX_ENVELOPE_BYTES
 
 VALUES = st.recursive(
     st.none()
@@ -80,6 +81,22 @@ def test_the_largest_and_the_deepest_text_pass() -> None:
     assert parse_canonical('{"a":' + "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1) + "}")
     assert parse_canonical('{"a":"' + "[{" * 500 + '"}'), "brackets in a string are no nesting"
     assert parse_canonical('{"a":9007199254740991,"b":-9007199254740991}')
+
+
+@pytest.mark.parametrize("unit", ['\\"', '"', "\\", '["', '{"\\"', '""['])
+@pytest.mark.parametrize("start", ["", "[" * 33 + '"'])
+def test_a_text_of_quotes_and_brackets_is_refused_in_one_pass(start: str, unit: str) -> None:
+    """Looked for anew from every quote in it, the end of an unterminated string takes minutes to miss."""
+    text = start + unit * ((MAX_ENVELOPE_BYTES - len(start)) // len(unit))
+    with pytest.raises(Refused) as refused:
+        Envelope.parse(text)
+    assert refused.value.reason is Reason.MALFORMED
+
+
+@given(st.text(alphabet='"\\[]{}x\n', max_size=40))
+def test_no_quote_is_looked_at_twice(text: str) -> None:
+    """A quote that the scan left behind would have been tried, to the end of the text, in vain."""
+    assert '"' not in _STRING.sub("", text)
 
 
 def test_depth_is_judged_alike_near_the_end_of_the_stack() -> None:

@@ -210,7 +210,14 @@ async def test_curate_edits_the_newest_list(house: House, capsys: pytest.Capture
 
 @pytest.mark.parametrize(
     "bad",
-    [{"pin": ("m",)}, {"pin": ("m=AB",)}, {"slug": ("S=x",)}, {"slug": ("s=",)}, {"add_node": ("x",)}, {"days": 31}],
+    [
+        {"pin": ("m",)},
+        {"pin": ("m=AB",)},
+        {"slug": (f"{p.NODE.public}=x",)},
+        {"slug": ("s=",)},
+        {"add_node": ("x",)},
+        {"days": 31},
+    ],
 )
 def test_curate_names_what_it_cannot_read(bad: dict[str, Any], house: House) -> None:
     with pytest.raises(ValidationError):

@@ -57,6 +57,19 @@ def test_a_curated_node_s_operator_can_revoke() -> None:
     assert believed_seqs(trust) == []
 
 
+@pytest.mark.parametrize("slug", ["a", "my_vm", "MyVM", "v1.2", "ab" * 32, "x" * 42, "x" * 44, "x" * 42 + "."])
+def test_a_slug_may_be_any_short_name_or_item_hash(slug: str) -> None:
+    trust = Trust(CURATED)
+    assert reasons(told(trust, p.curation(slugs={slug: p.NODE.public}))) == [None]
+    assert trust.curation(NOW).slugs == {slug: p.NODE.public}
+
+
+@pytest.mark.parametrize("slug", ["", "-a", ".", "a/b", "a\n", "é", "x" * 65, "x" * 43, p.NODE.public])
+def test_a_slug_is_never_of_the_form_of_a_node_key(slug: str) -> None:
+    with pytest.raises(ValueError, match="a slug is"):
+        p.curation(slugs={slug: "name"})
+
+
 def test_trust_ends_with_the_list() -> None:
     trust = Trust(CURATED)
     told(trust, p.curation(operators=[p.OPERATOR.address], expires_at=NOW + 60), p.own())
