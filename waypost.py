@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import importlib
 import os
+import re
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 ENV_PREFIX = "WAYPOST_"
 DEFAULT_FILE = "waypost.toml"
+_DASHED_KEY = re.compile(r"-[A-Za-z0-9_-]{42}")
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     path = _command_path(words)
     parser = _parser(path)
-    given = vars(parser.parse_args(words))
+    given = vars(parser.parse_args(_shielded(words)))
     if path not in COMMANDS:
         parser.print_help()
         return 0 if not words else 2
@@ -110,6 +112,15 @@ def _command_path(words: Sequence[str]) -> tuple[str, ...]:
     return path
 
 
+def _shielded(words: Sequence[str]) -> list[str]:
+    """A node's key may begin with `-`: a space before it keeps argparse from taking it for an option."""
+    return [f" {word}" if _DASHED_KEY.fullmatch(word) else word for word in words]
+
+
+def _bare(word: str) -> str:
+    return word[1:] if word.startswith(" -") else word
+
+
 def _parser(path: tuple[str, ...]) -> argparse.ArgumentParser:
     """The whole tree of commands, with the options of the one that `path` names: only its part is imported."""
     root = argparse.ArgumentParser(
@@ -134,19 +145,17 @@ def _add_options(parser: argparse.ArgumentParser, model: type[BaseModel]) -> Non
     for name, field in _options(model).items():
         if _is_table(field):
             continue
-        text = _help(name, field)
+        shown: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(name, field)}
         if _is_positional(field):
             often = ("*", "+") if _is_list(field) else ("?", None)
             nargs = often[field.is_required()]
-            parser.add_argument(name, default=argparse.SUPPRESS, metavar=name.upper(), help=text, nargs=nargs)
+            parser.add_argument(name, **shown, metavar=name.upper(), nargs=nargs, type=_bare)
         elif field.annotation is bool:
-            parser.add_argument(
-                _flag(name), action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text
-            )
+            parser.add_argument(_flag(name), **shown, action=argparse.BooleanOptionalAction)
         else:
             action = "append" if _is_list(field) else "store"
             metavar = _extra(field).get("metavar", "VALUE")
-            parser.add_argument(_flag(name), action=action, default=argparse.SUPPRESS, metavar=metavar, help=text)
+            parser.add_argument(_flag(name), **shown, action=action, metavar=metavar, type=_bare)
 
 
 def _help(name: str, field: FieldInfo) -> str:

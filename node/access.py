@@ -28,7 +28,8 @@ _HASH = re.compile(r"sha256:([0-9a-f]{64})")
 _BEARER = "bearer "
 # Times are checked against the clock that is passed in.
 _CLAIMS: Options = {
-    "require": ["iss", "aud", "iat", "exp"], "verify_exp": False, "verify_iat": False, "verify_nbf": False
+    "require": ["iss", "aud", "iat", "exp"], "strict_aud": True,
+    "verify_exp": False, "verify_iat": False, "verify_nbf": False,
 }  # fmt: skip
 
 
@@ -81,7 +82,8 @@ class Access:
         given = headers.get("Authorization", "")
         if not self._keys or not given.lower().startswith(_BEARER):
             return False
-        return hashlib.sha256(given[len(_BEARER) :].strip().encode()).hexdigest() in self._keys
+        key = given[len(_BEARER) :].strip().encode("utf-8", "surrogateescape")  # a header may hold any bytes
+        return hashlib.sha256(key).hexdigest() in self._keys
 
     def _gateway(self, token: str) -> str | None:
         """The key that signed the token, if it is good. Kept by its text: one verification a gateway a minute."""

@@ -124,10 +124,14 @@ class Api:
 
 
 async def _died(model: Served, error: ApiError, endpoint: Endpoint) -> bool:
-    """Whether the engine has ended, so that the call may be tried once more on its next life."""
-    if isinstance(error, Reset) and not endpoint.retry_after_silence:
+    """Whether the engine has ended, so that the call may be tried once more on its next life.
+
+    Not so where it has seen the call and crashed: the call may be what crashes it.
+    """
+    process = model.engine.process
+    await process.unready(_NOTICE_S)
+    if isinstance(error, Reset) and not (endpoint.retry_after_silence and process.killed):
         return False
-    await model.engine.process.unready(_NOTICE_S)
     return not model.ready
 
 

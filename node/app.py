@@ -21,6 +21,7 @@ from node.delegation import DelegationFile
 from node.engines.llama import EngineError, find_build
 from node.engines.llama_flags import check_flags
 from node.hardware import Hardware, detect
+from node.lock import AlreadyRuns, sole_holder
 from node.metrics import Metrics
 from node.models import Models
 from node.opening import Place, open_models
@@ -50,7 +51,7 @@ def run(config: NodeConfig) -> int:
     )
     try:
         asyncio.run(_serve(config))
-    except (StartFailed, KeyFileError, AccessError, EngineError, Refused, ValueError) as error:
+    except (StartFailed, AlreadyRuns, KeyFileError, AccessError, EngineError, Refused, ValueError) as error:
         print(f"waypost: {error}", file=sys.stderr)
         return 1
     return 0
@@ -61,6 +62,7 @@ async def _serve(config: NodeConfig) -> None:
     key = NodeKey.load_or_create(config.node_key or config.state / "node.key")
     access = Access(config.access, key.public, time.time)
     async with AsyncExitStack() as stack:
+        stack.enter_context(sole_holder(config.state, key.public))
         try:
             runtime = stack.enter_context(runtime_folder(os.environ.get("XDG_RUNTIME_DIR")))
         except OSError as error:
@@ -172,7 +174,7 @@ class Agent:
         """Open the models, and keep their engines and the advert up until cancelled."""
         models = await open_models(self._config, self._place)
         if not models.served:
-            raise StartFailed("no model can be served: " + "; ".join(models.failed.values()))
+            raise _nothing_left(models)
         limits = PoolLimits(self._config.queue_s, self._config.ready_s, self._config.queue)
         self._models, self._pool = models, Pool((model.engine for model in models.served), limits)
         self._metrics.follow(models.served, self._pool)
@@ -180,13 +182,17 @@ class Agent:
         async with asyncio.TaskGroup() as group:
             for model in models.served:
                 group.create_task(model.engine.run())
-            if self._advertiser is not None:
-                group.create_task(self._advertiser.run(models.served))
+            advertising = group.create_task(self._advertiser.run(models.served)) if self._advertiser else None
             await self._announce(url, models)
+            if not models.served and advertising is not None:
+                advertising.cancel()
+        raise _nothing_left(models)  # else the engines run on
 
     async def _announce(self, url: str, models: Models) -> None:
         for model in models.served:
             await model.engine.process.tried()
+        if not models.served:
+            return
         ready = ", ".join(model.name for model in models.served if model.ready)
         print(f"waypost node {self._key.public} serves {ready or 'nothing yet'} on {url}/v1", flush=True)
 
@@ -201,8 +207,11 @@ class Agent:
         halted = asyncio.create_task(self._halt_asked.wait())
         drained = asyncio.gather(*wanted)
         await asyncio.wait((drained, halted), return_when=asyncio.FIRST_COMPLETED)
-        drained.cancel()
-        halted.cancel()
+        for waited in (drained, halted):
+            waited.cancel()
+        (ended, _) = await asyncio.gather(drained, halted, return_exceptions=True)
+        if isinstance(ended, Exception):
+            log.error("the drain failed: %s", ended)
 
     async def _retire(self, advertiser: Advertiser) -> bool:
         await advertiser.retire(_RETIRE_S)
@@ -218,3 +227,7 @@ class Agent:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+
+
+def _nothing_left(models: Models) -> StartFailed:
+    return StartFailed("no model can be served: " + "; ".join(models.failed.values()))

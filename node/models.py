@@ -42,6 +42,11 @@ class Served:
     def ready(self) -> bool:
         return self.engine.process.state is State.READY
 
+    @property
+    def failure(self) -> str | None:
+        """Why its engine was given up, if it was."""
+        return self.engine.process.failure
+
     def item(self, created: int, operator: str | None) -> dict[str, Any]:
         """As `GET /v1/models` lists it."""
         return {
@@ -63,10 +68,18 @@ class Models:
     """Served models by name, and `failed` ones: name -> why, for people at this machine."""
 
     def __init__(self, served: tuple[Served, ...], failed: Mapping[str, str]) -> None:
-        self.served = served
-        self.failed = dict(failed)
+        self._opened = served
+        self._not_opened = dict(failed)
         self._by_name = {model.name: model for model in served}
         self._by_alias = {alias: model for model in served for alias in model.aliases}
+
+    @property
+    def served(self) -> tuple[Served, ...]:
+        return tuple(model for model in self._opened if model.failure is None)
+
+    @property
+    def failed(self) -> dict[str, str]:
+        return self._not_opened | {model.name: model.failure for model in self._opened if model.failure is not None}
 
     def resolve(self, wanted: str) -> Served:
         """A name, an alias, or either with `@` and at least 8 hex digits of the weights' digest.
@@ -75,10 +88,10 @@ class Models:
         """
         name, at, digest = wanted.partition("@")
         model = self._by_name.get(name) or self._by_alias.get(name)
+        if name in self._not_opened or (model is not None and model.failure is not None):
+            raise Unavailable(f"The model {name!r} could not be loaded here.", param="model", code="model_not_loaded")
         if model is not None and (not at or _is_prefix(digest, model.weights.sha256)):
             return model
-        if name in self.failed:
-            raise Unavailable(f"The model {name!r} could not be loaded here.", param="model", code="model_not_loaded")
         raise NotFound(f"The model {wanted!r} does not exist here.", param="model", code="model_not_found")
 
 

@@ -27,7 +27,7 @@ _GUARD = '[ "$PPID" = "$1" ] || exit 75; shift; exec "$@"'
 
 
 class State(Enum):
-    """What a process is at. BACKOFF waits before the next start."""
+    """What a process is at. BACKOFF waits before the next start, FAILED is not started again."""
 
     NEW = "new"
     STARTING = "starting"
@@ -35,6 +35,7 @@ class State(Enum):
     BACKOFF = "backoff"
     STOPPING = "stopping"
     STOPPED = "stopped"
+    FAILED = "failed"
 
 
 class NotReady(Exception):
@@ -60,7 +61,10 @@ class ProcessLimits:
 
 
 class Process:
-    """Runs `command` again and again. `prepare` is called before each start, `probe` says whether it is ready."""
+    """Runs `command` again and again. `prepare` is called before each start, `probe` says whether it is ready.
+
+    `hopeless` is shown what the first start wrote, if that failed, and says why another one would fail too.
+    """
 
     def __init__(
         self,
@@ -71,6 +75,7 @@ class Process:
         prepare: Callable[[], None],
         probe: Callable[[], Awaitable[bool]],
         limits: ProcessLimits,
+        hopeless: Callable[[Sequence[str]], str | None] = lambda _: None,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self._name = name
@@ -79,6 +84,7 @@ class Process:
         self._prepare = prepare
         self._probe = probe
         self._limits = limits
+        self._hopeless = hopeless
         self._on_change = on_change
         self._log = logging.getLogger(f"waypost.engine.{name}")
         self._tail = Tail(limits.lines, limits.width, lambda line: self._log.debug("%s", line))
@@ -87,29 +93,36 @@ class Process:
         self.state = State.NEW
         self.starts = 0
         self.failures = 0  # in a row
+        self.killed = False  # its last life was ended from outside
+        self.failure: str | None = None  # why it is FAILED
 
     def __repr__(self) -> str:
         pid = self._child.pid if self._child else None
         return f"<Process {self._name} {self.state.value} pid={pid} starts={self.starts} failures={self.failures}>"
 
     async def run(self) -> None:
-        """Keep the process up until cancelled; it is gone when this returns."""
+        """Keep the process up until cancelled, or until it is hopeless; it is gone when this returns."""
         try:
             while True:
                 ended = await self._live()
                 self.failures += 1
+                if self.starts == 1:
+                    self.failure = self._hopeless(self._tail.last(self._limits.lines))
+                if self.failure is not None:
+                    self._log.error("%s is not served: %s", self._name, self.failure)
+                    return
                 pause = self._pause()
                 self._log.error("%s %s; next start in %.1f s%s", self._name, ended, pause, self._last_words())
                 self._enter(State.BACKOFF)
                 await asyncio.sleep(pause)
         finally:
-            self._enter(State.STOPPED)
+            self._enter(State.STOPPED if self.failure is None else State.FAILED)
 
     async def ensure_ready(self, limit_s: float) -> None:
         """Return once the process is ready. Raises NotReady after `limit_s`, or at once where it never will be."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit_s):
-                while self.state not in (State.READY, State.STOPPING, State.STOPPED):
+                while self.state not in (State.READY, State.STOPPING, State.STOPPED, State.FAILED):
                     await self._changed.wait()
         if self.state is not State.READY:
             raise NotReady(self.state)
@@ -190,6 +203,7 @@ class Process:
         since = time.monotonic()
         self._enter(State.READY)
         code = await exit_seen
+        self.killed = -code in (signal.SIGKILL, signal.SIGTERM)
         if time.monotonic() - since >= self._limits.stable_s:
             self.failures = 0
         return _ending(code)

@@ -49,6 +49,7 @@ class Call:
                 f"Content-Type is {request.content_type!r}; send JSON with Content-Type: application/json.",
                 code="unsupported_media_type",
             )
+        _check_encoding(request)
         raw = await read_body(request, limit_bytes)
         body = parse_object(raw)
         model = _model(body)
@@ -58,6 +59,15 @@ class Call:
         _check_options(body)
         endpoint.check(body)
         return cls(endpoint, model, raw, bool(stream), request[REQUEST_ID])
+
+
+def _check_encoding(request: web.Request) -> None:
+    """aiohttp inflates silently, and the body would travel on without the header that said so."""
+    for coding in ",".join(request.headers.getall("Content-Encoding", ["identity"])).split(","):
+        if coding.strip().lower() not in ("", "identity"):
+            raise UnsupportedMedia(
+                "The body is compressed (Content-Encoding); send it as it is.", code="unsupported_encoding"
+            )
 
 
 async def read_body(request: web.Request, limit_bytes: int) -> bytes:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import waypost
 from gateway.config import GatewayConfig
 from tests.commands import Ended, here, run
 
@@ -78,6 +79,40 @@ def test_an_unknown_option_of_one_model_is_refused(tmp_path: Path) -> None:
     toml = '[node.models.tiny]\nuri = "/tiny.gguf"\ncontxt = 5\n'
     ended = run(tmp_path, "node", "serve", toml=toml)
     assert (ended.status, ended.err) == (2, "waypost: [node] models.tiny.contxt: no such option\n")
+
+
+KEYS = ["-" * 43, "-h" + "A" * 41, "--registry" + "x" * 33, "-" + "0" * 42, "-" + "aZ_" * 14, "-" * 42 + "A"]
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("words", [["{}", "--json", "--registry", "no://x"], ["--registry", "no://x", "{}"]])
+def test_a_key_that_begins_with_a_dash_may_be_named(
+    capsys: pytest.CaptureFixture[str], key: str, words: list[str]
+) -> None:
+    ended = here(capsys, "registry", "show", *(word.format(key) for word in words))
+    assert (ended.status, _asked(ended)) == (1, "no"), ended.err
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_an_option_may_have_a_value_that_begins_with_a_dash(capsys: pytest.CaptureFixture[str], key: str) -> None:
+    wrong = ["--listen", "0.0.0.0:1", "--public-url", "x", "--model", "t=/t.gguf"]
+    ended = here(capsys, "node", "serve", "--access", key, "--access", f"a{key}", *wrong)
+    assert ended.err.startswith(f"waypost: --access: 'a{key}' names nobody"), ended.err
+    ended = here(capsys, "node", "serve", "--access", key, "--access", KEYS[0], *wrong)
+    assert ended.err.startswith("waypost: --public-url 'x' must be"), ended.err
+
+
+def test_several_keys_that_begin_with_a_dash(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["retire", *(key[:-1] + "A" for key in KEYS), "--operator-key", "none.key", "--registry", "no://x"]
+    ended = here(capsys, "registry", *words)
+    assert (ended.status, ended.out) == (1, ""), ended.err
+    assert "none.key" in ended.err or "no://x" in ended.err
+
+
+def test_no_option_is_as_long_as_a_key() -> None:
+    for command in waypost.COMMANDS.values():
+        flags = ["--no-" + name.replace("_", "-") for name in waypost._options(waypost._load(command.config))]
+        assert all(len(flag) < 43 for flag in flags)
 
 
 def test_an_unknown_variable_is_refused_and_another_commands_is_not(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import aiohttp
 
 from node.chatml import TURN_END, Template
-from node.engines.llama_faults import translate
+from node.engines.llama_faults import bad_argument, translate
 from node.process import Process, ProcessLimits
 from node.sizing import Sizing
 from relay.call import Call
@@ -113,7 +113,7 @@ class LlamaEngine:
         command = [str(build.path), *_arguments(name, weights, socket, sizing), *_templating(template, socket), *flags]
         self.process = Process(
             name, command, _environment(os.environ), prepare=self._prepare, probe=self._healthy,
-            limits=process_limits, on_change=on_change,
+            limits=process_limits, hopeless=lambda lines: bad_argument(lines, name), on_change=on_change,
         )  # fmt: skip
 
     def __repr__(self) -> str:

@@ -1,9 +1,12 @@
-"""What llama-server's error answers mean: whose fault it is, in OpenAI's words.
+"""What llama-server's error answers mean, and its refusal to start: whose fault it is, in OpenAI's words.
 
 It answers 500 for much that the caller did wrong, and its codes are integers. Not here: sending and relaying.
 """
 
 from __future__ import annotations
+
+import re
+from collections.abc import Sequence
 
 from relay.errors import ApiError, BadRequest, BadUpstream, Unavailable, from_upstream
 
@@ -24,6 +27,7 @@ _OWN_FAULTS = (
     "basic_string",
 )
 _RETRY_S = 1
+_BAD_ARGUMENT = re.compile(r"error: invalid argument: .*|error while handling argument .*")
 
 
 def translate(status: int, body: bytes) -> ApiError:
@@ -41,6 +45,12 @@ def translate(status: int, body: bytes) -> ApiError:
     if status in (400, 500, 501):
         return BadRequest(message, param=error.param, code="invalid_request")
     return error if 400 <= status < 500 else BadUpstream(message, code="engine_failed")
+
+
+def bad_argument(lines: Sequence[str], model: str) -> str | None:
+    """Why llama-server did not take its command line, if that is what it wrote: one line that names the fix."""
+    said = next((line for line in lines if _BAD_ARGUMENT.fullmatch(line)), None)
+    return said and f"llama-server says '{said}'; change flags in [node.models.{model}]"
 
 
 def _is_context(body: bytes) -> bool:

@@ -1,13 +1,15 @@
 """A stand-in for llama-server: as quick to start as Python, and told by its flags and by the prompt how to behave.
 
 `--ignore-term` survives SIGTERM; `--child` keeps a child process; `--die WORDS` says so and fails; `--late S` is ready
-after that many seconds. A message "hold" is never answered; "drip" is answered in pieces without an end.
+after that many seconds. A message "hold" is never answered; "die" ends the server; "drip" is answered in pieces without
+an end.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -49,6 +51,8 @@ async def _serve(known: argparse.Namespace) -> None:
         content = body["messages"][-1]["content"]
         if content == "hold":
             await asyncio.Event().wait()
+        if content == "die":
+            os._exit(1)
         if content == "drip":
             response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
             await response.prepare(request)

@@ -65,6 +65,10 @@ def test_a_kept_token_ends_in_time() -> None:
         token(key=NodeKey.new()),
         token(aud=NodeKey.new().public),
         token(aud=None),
+        token(aud=[NODE]),
+        token(iss=None),
+        "tok\udcff\u00e9n",
+        token() + "\udcff",
         token(iat=None),
         token(exp=None),
         token(exp=NOW + 61),
@@ -107,7 +111,8 @@ def test_own_keys_stand_in_a_file_plain_or_hashed(tmp_path: Path) -> None:
     for key in ("plain-key", "hashed-key"):
         assert checked.caller({"Authorization": f"Bearer {key}"}).gateway is None
     assert checked.caller(shown(token())).gateway
-    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic plain-key"}, shown("x")):
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic plain-key"}, shown("x"),
+                    {"Authorization": "Bearer \udcff"}):  # fmt: skip
         with pytest.raises(Unauthorized):
             checked.caller(headers)
 

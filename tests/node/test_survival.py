@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -79,12 +80,40 @@ async def test_a_file_that_cannot_be_served_leaves_the_others_alone(
 
 
 @pytest.mark.engine
-async def test_llama_server_s_last_words_are_shown_when_it_fails(tmp_path: Path, weights: Path) -> None:
-    model = {"uri": str(weights), "flags": ["--no-such-flag"]}
-    async with agent(tmp_path, {MODEL: model}, log_level="info") as node:
-        output = await node.program.saw("it wrote last:\n  | error: invalid argument: --no-such-flag")
-        assert "smollm2 ended with status 1 while starting" in output
-        assert "serves nothing yet" in output
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--no-such-flag"], "error: invalid argument: --no-such-flag"),
+        (["--top-k", "x"], 'error while handling argument "--top-k": stoi'),
+    ],
+)
+async def test_a_flag_that_llama_server_does_not_know_takes_its_model_away_and_no_other(
+    tmp_path: Path, weights: Path, session: aiohttp.ClientSession, flags: list[str], said: str
+) -> None:
+    models: dict[str, dict[str, Any]] = {
+        "odd": {"uri": str(weights), "flags": flags},
+        MODEL: {"uri": str(weights), "context": 512},
+    }
+    async with agent(tmp_path, models, log_level="info") as node:
+        line = f"odd is not served: llama-server says '{said}'; change flags in [node.models.odd]"
+        assert line in node.program.output()
+        assert f"serves {MODEL} on" in node.program.output()
+        assert (await chat(session, node.url, MODEL, "Hi."))[0] == 200
+        status, body = await chat(session, node.url, "odd", "Hi.")
+        assert (status, body["error"]["code"]) == (503, "model_not_loaded")
+        async with session.get(f"{node.url}/v1/models") as response:
+            assert [item["id"] for item in (await response.json())["data"]] == [MODEL]
+        assert await health(session, node.url) == (200, "ready")
+
+
+async def test_a_request_that_ends_the_engine_is_not_sent_to_its_next_life(
+    tmp_path: Path, fake_llama: Path, small_gguf: Path, session: aiohttp.ClientSession
+) -> None:
+    async with agent(tmp_path, {MODEL: {"uri": str(small_gguf)}}, llama_server=str(fake_llama)) as node:
+        status, body = await chat(session, node.url, MODEL, "die")
+        assert (status, body["error"]["code"]) == (502, "upstream_reset")
+        assert (await chat(session, node.url, MODEL, "Hi."))[0] == 200
+        assert (await health_of(session, node.url))["starts"] == 2
 
 
 async def test_a_node_with_nothing_to_serve_ends_with_one_line(tmp_path: Path, fake_llama: Path) -> None:
@@ -154,6 +183,8 @@ async def test_a_second_signal_stops_at_once(
         assert await asyncio.wait_for(node.program.process.wait(), 5) == 0
         await asyncio.gather(held, return_exceptions=True)
         await until(lambda: not alive(child), 5)
+        assert "Traceback" not in node.program.output()
+        assert "never retrieved" not in node.program.output()
 
 
 async def health_of(session: aiohttp.ClientSession, url: str) -> dict[str, int]:
