@@ -21,16 +21,17 @@ from gateway.addresses import AddressRefused
 from gateway.tls import verification
 from registry.advert import Advert, Reason, Refused
 from registry.keys import NodeKey, verify_node
+from registry.trust import Believed
 from relay.http import read_at_most
 
 log = logging.getLogger("waypost.gateway")
 
 PATH = "/.well-known/waypost/challenge"
-_LIMIT_S = 10.0
+_LIMIT_S = 5.0
 _ANSWER_LIMIT_BYTES = 4096
-_AT_ONCE = 32
-_HOST_BURST = 32
-_HOST_REFILL_S = 5.0
+_AT_ONCE = 64
+_BURST = 128  # challenges of one host, in a row
+_REFILL_S = 1.0  # then one every so often
 _HOSTS_KEPT = 10_000
 _RETRY_FIRST_S = 1.0
 _RETRY_MOST_S = 300.0
@@ -95,6 +96,9 @@ class _Attempt:
     failures: int = 0
     next_at: float = 0.0
 
+    def is_due(self, now: float) -> bool:
+        return not self.proven and now >= self.next_at
+
 
 class Prover:
     """Owns which nodes have proven themselves, and asks those that have not, in the background."""
@@ -110,8 +114,9 @@ class Prover:
         self._clock = clock
         self._attempts: dict[Identity, _Attempt] = {}
         self._tasks: dict[Identity, asyncio.Task[None]] = {}
-        self._at_once = asyncio.Semaphore(_AT_ONCE)
-        self._hosts = HostBudget(clock)
+        # Strangers cannot use up what those have who were named: each kind has its own share.
+        self._at_once = {named: asyncio.Semaphore(_AT_ONCE) for named in (True, False)}
+        self._hosts = {named: HostBudget(clock) for named in (True, False)}
 
     def __repr__(self) -> str:
         proven = sum(attempt.proven for attempt in self._attempts.values())
@@ -125,19 +130,21 @@ class Prover:
         attempt = self._attempts.get(who)
         return attempt is not None and attempt.proven
 
-    def want(self, adverts: Iterable[Advert]) -> None:
+    def want(self, listed: Iterable[Believed]) -> None:
         """Prove these, and forget all others. Cheap when nothing is new."""
-        wanted = {identity(advert): advert for advert in adverts}
+        wanted = {identity(one.advert): one for one in listed}
         for who in self._attempts.keys() - wanted.keys():
             del self._attempts[who]
         for who in self._tasks.keys() - wanted.keys():
             self._tasks[who].cancel()
+        for who in wanted:
+            self._attempts.setdefault(who, _Attempt())
         now = self._clock()
-        for who, advert in wanted.items():
-            attempt = self._attempts.setdefault(who, _Attempt())
-            due = not attempt.proven and now >= attempt.next_at and who not in self._tasks
-            if due and self._hosts.take(urlsplit(advert.url).hostname or ""):
-                task = asyncio.create_task(self._prove(who, advert, attempt))
+        due = [who for who, attempt in self._attempts.items() if attempt.is_due(now) and who not in self._tasks]
+        for who in sorted(due, key=lambda who: self._attempts[who].failures):  # who never failed comes first
+            one = wanted[who]
+            if self._hosts[one.explicit].take(urlsplit(one.advert.url).hostname or ""):
+                task = asyncio.create_task(self._prove(who, one, self._attempts[who]))
                 self._tasks[who] = task
                 task.add_done_callback(partial(self._asked, who))
 
@@ -151,10 +158,10 @@ class Prover:
     def _asked(self, who: Identity, _: asyncio.Task[None]) -> None:
         del self._tasks[who]
 
-    async def _prove(self, who: Identity, advert: Advert, attempt: _Attempt) -> None:
+    async def _prove(self, who: Identity, one: Believed, attempt: _Attempt) -> None:
         try:
-            async with self._at_once:
-                await challenge(self._session, advert, self._gateway)
+            async with self._at_once[one.explicit]:
+                await challenge(self._session, one.advert, self._gateway)
         except Refused as refused:
             wait = min(_RETRY_FIRST_S * 2**attempt.failures, _RETRY_MOST_S)
             attempt.failures = min(attempt.failures + 1, _FAILURES_COUNTED)
@@ -175,8 +182,8 @@ class HostBudget:
     def take(self, host: str) -> bool:
         """Whether one more challenge to this host may be made now."""
         now = self._clock()
-        left, since = self._buckets.pop(host, (float(_HOST_BURST), now))
-        left = min(_HOST_BURST, left + (now - since) / _HOST_REFILL_S)
+        left, since = self._buckets.pop(host, (float(_BURST), now))
+        left = min(_BURST, left + (now - since) / _REFILL_S)
         allowed = left >= 1
         self._buckets[host] = (left - 1 if allowed else left, now)
         if len(self._buckets) > _HOSTS_KEPT:

@@ -56,6 +56,11 @@ class Directory:
 
         Raises ApiError: 404 never seen, 503 known but away, 400 ambiguous or not offered on this endpoint.
         """
+        model, candidates = self.meaning(name, now)
+        return _route(name, model, candidates, endpoint)
+
+    def meaning(self, name: str, now: float) -> tuple[str, list[Candidate]]:
+        """The advertised name behind any name, and who offers it now, on whatever endpoint. Raises as `resolve`."""
         base, at, qualifier = name.partition("@")
         groups = self._by_name.get(base) or self._by_alias.get(base) or []
         if at:
@@ -67,10 +72,15 @@ class Directory:
         candidates = [c for c in group.candidates if c.believed.valid_until > now]
         if at and qualifier.startswith("0x"):
             candidates = [c for c in candidates if c.operator == qualifier]
-        return _route(name, group.model, candidates, endpoint)
+        return group.model, candidates
 
     def resolve_at(self, vm: str, name: str, endpoint: str, now: float) -> Route:
         """The same, asked of one VM: `vm` is a node key or a curator's slug."""
+        model, candidates = self.meaning_at(vm, name, now)
+        return _route(name, model, candidates, endpoint)
+
+    def meaning_at(self, vm: str, name: str, now: float) -> tuple[str, list[Candidate]]:
+        """As `meaning`, asked of one VM."""
         offered = self.offered_at(vm, now)
         base, at, qualifier = name.partition("@")
         found = [c for c in offered if c.offer.model == base] or [c for c in offered if base in c.offer.aliases]
@@ -79,16 +89,23 @@ class Directory:
             found = [c for c in found if Group(base, c.offer.weights_sha256, None, [c]).matches(qualifier)]
         if not found:
             raise NotFound(f"The VM {vm} does not offer the model {name!r}.", param="model", code="model_not_found")
-        return _route(name, found[0].offer.model, found, endpoint)
+        return found[0].offer.model, found
 
-    def meanings(self) -> Iterator[tuple[str, Group]]:
-        """Every plain name that means one thing, and every `model@digest` of one that does not, with its group."""
+    def meanings(self) -> Iterator[tuple[str, Sequence[Candidate]]]:
+        """Every plain name that means one thing, and every `model@digest` of one that does not, with who offers it."""
         for name, groups in sorted(self._by_name.items()):
             chosen = self._preferred(name, groups)
             if chosen is not None:
-                yield name, chosen
+                yield name, chosen.candidates
             else:
-                yield from ((label(group, self._digests), group) for group in groups)
+                yield from ((label(group, self._digests), group.candidates) for group in groups)
+
+    def meanings_at(self, vm: str, now: float) -> Iterator[tuple[str, Sequence[Candidate]]]:
+        """The same of one VM, whose names mean one thing each."""
+        by_name: dict[str, list[Candidate]] = defaultdict(list)
+        for candidate in self.offered_at(vm, now):
+            by_name[candidate.offer.model].append(candidate)
+        yield from by_name.items()
 
     def offered_at(self, vm: str, now: float) -> list[Candidate]:
         """What stands behind `/vm/{vm}`: a node key, or a curator's slug of a node or a model. Raises ApiError."""

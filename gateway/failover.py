@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import aiohttp
 
 from gateway.balance import Balance
+from gateway.directory import away
 from gateway.groups import Candidate
 from gateway.tls import verification
 from gateway.tokens import Tokens
@@ -25,7 +26,7 @@ from relay.errors import (
     Unavailable,
     from_upstream,
 )
-from relay.http import MODEL_HEADER, TOKEN_HEADER
+from relay.http import MODEL_HEADER, NODE_HEADER, TOKEN_HEADER
 from relay.stream import Answer, Limits, ask
 
 log = logging.getLogger("waypost.gateway")
@@ -60,6 +61,7 @@ class Failover:
         Raises ApiError: the node's reason where the request is at fault, else 429, 502, 503 or 504 when all failed.
         """
         failure: ApiError = BadUpstream("No node could be asked.", code="no_node")
+        unreachable = True
         for candidate in self._balance.order(candidates, time.monotonic())[:_TRIES]:
             async with AsyncExitStack() as stack:
                 stack.enter_context(self._balance.carrying(candidate.node))
@@ -67,11 +69,14 @@ class Failover:
                     answer = await self._ask(call, model, candidate)
                 except ApiError as error:
                     failure = self._judge(call, candidate, error)
+                    unreachable = unreachable and isinstance(error, ConnectFailed)
                     continue
                 stack.callback(answer.close)
                 self._balance.answered(candidate.node)
                 yield candidate, answer
                 return
+        if unreachable:
+            raise away(call.model) from failure
         raise failure
 
     async def _ask(self, call: Call, model: str, candidate: Candidate) -> Answer:
@@ -84,8 +89,11 @@ class Failover:
         answer.close()
         if answer.status < 400 or answer.status in _NODES_FAULT:
             message = f"The node answered with status {answer.status}, which it should not."
-            raise BadUpstream(message, code="upstream_refused")
-        raise from_upstream(answer.status, answer.first, answer.header("Retry-After"))
+            error: ApiError = BadUpstream(message, code="upstream_refused")
+        else:
+            error = from_upstream(answer.status, answer.first, answer.header("Retry-After"))
+        error.extra_headers[NODE_HEADER] = candidate.node
+        raise error
 
     def _judge(self, call: Call, candidate: Candidate, error: ApiError) -> ApiError:
         """Returns the error if another candidate may be asked, raises it if not."""

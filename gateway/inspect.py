@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +21,8 @@ from registry.keys import NodeKey
 from registry.signing import open_signed
 from registry.trust import Policy, Trust, Verdict
 from relay.http import make_connector, make_session
+
+_PROBES_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ async def _print(config: ListConfig, wanted: Any) -> int:
         print(f"waypost: {error}", file=sys.stderr)
         return 1
     if config.json_:
-        sys.stdout.buffer.write(orjson.dumps([asdict(row) for row in rows], option=orjson.OPT_INDENT_2) + b"\n")
+        sys.stdout.buffer.write(orjson.dumps([vars(row) for row in rows], option=orjson.OPT_INDENT_2) + b"\n")
     else:
         print("\n".join(_table(rows)))
     return 0
@@ -82,6 +84,10 @@ async def _fetch(urls: Sequence[str]) -> list[str]:
     for url in urls:
         backend = open_backend(url)
         try:
+            if not await backend.exists():
+                print(
+                    f"waypost: there is nothing at {url} yet: publishing makes it, or check the path", file=sys.stderr
+                )
             found |= dict.fromkeys(await backend.fetch())
         finally:
             await backend.close()
@@ -94,7 +100,13 @@ async def _probe(config: ListConfig, verdicts: Iterable[tuple[str, Verdict]]) ->
     connector = make_connector(GuardedResolver(config.allow_private))
     async with make_session(connector, connect_s=config.connect_s) as session:
         key = NodeKey.new()
-        asked = [challenge(session, advert, key) for advert in adverts.values()]
+        at_once = asyncio.Semaphore(_PROBES_AT_ONCE)
+
+        async def ask(advert: Advert) -> None:
+            async with at_once:
+                await challenge(session, advert, key)
+
+        asked = [ask(advert) for advert in adverts.values()]
         outcomes = await asyncio.gather(*asked, return_exceptions=True)
     failed = {}
     for raw, outcome in zip(adverts, outcomes, strict=True):
@@ -131,7 +143,8 @@ def _row(raw: str, verdict: Verdict, failed: Refused | None) -> Row:
 def _as_object(raw: str) -> Any:
     try:
         parsed = orjson.loads(raw)
-    except orjson.JSONDecodeError:
+        orjson.dumps(parsed)  # it reads deeper nesting than it writes
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         return raw
     return parsed if isinstance(parsed, dict) else raw
 

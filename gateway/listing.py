@@ -1,27 +1,11 @@
-"""`GET /v1/models`: what the directory holds, as OpenAI's list with our fields beside it."""
+"""One item of `GET /v1/models`: OpenAI's fields, with ours beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.directory import Directory
 from gateway.groups import Candidate
-
-
-def models(directory: Directory, now: float) -> list[dict[str, Any]]:
-    """The plain name where it means one thing, else every `model@digest`."""
-    items = (describe(name, group.candidates, now) for name, group in directory.meanings())
-    return [item for item in items if item is not None]
-
-
-def models_at(directory: Directory, vm: str, now: float) -> list[dict[str, Any]]:
-    """The models behind one `/vm/{id}`. Raises ApiError 404 or 503."""
-    by_name: dict[str, list[Candidate]] = {}
-    for candidate in directory.offered_at(vm, now):
-        by_name.setdefault(candidate.offer.model, []).append(candidate)
-    items = (describe(name, candidates, now) for name, candidates in by_name.items())
-    return [item for item in items if item is not None]
 
 
 def describe(name: str, candidates: Sequence[Candidate], now: float) -> dict[str, Any] | None:

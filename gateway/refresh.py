@@ -34,6 +34,7 @@ _BATCH = 100  # postings verified before the loop is given back
 _RENEW_BEFORE = 3  # a node is asked for its advert in the last third of the one known
 _RENEW_EVERY_S = 20.0
 _RENEW_LIMIT_S = 10.0
+_ASKED_FOR_S = 86_400
 _RENEW_AT_ONCE = 32
 
 
@@ -65,6 +66,7 @@ class Follower:
         self._rules = asyncio.Event()  # set, and replaced, when a posting changes which others count
         self._names: dict[str, float] = {}  # when each was last valid
         self._believed: list[Believed] = []
+        self._lapsed: dict[str, Believed] = {}  # by node, those that ended lately and were not replaced
         self._next_expiry = math.inf
         self._unsaved = False
         self.refused = 0
@@ -88,7 +90,7 @@ class Follower:
     async def renew_due(self) -> None:
         """Ask every node whose advert is near its end for a newer one."""
         now = self._clock()
-        due = [listed for listed in self.directory.current(now) if _is_due(listed, now)]
+        due = [listed for listed in (*self._believed, *self._lapsed.values()) if _is_due(listed, now)]
         for start in range(0, len(due), _RENEW_AT_ONCE):
             await asyncio.gather(*map(self._renew, due[start : start + _RENEW_AT_ONCE]))
 
@@ -131,9 +133,13 @@ class Follower:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _consider_new(self, backend: Backend) -> None:
+        number = 0
         async for raw in backend.watch():
             self._consider(raw)
             self._changed.set()
+            number += 1
+            if number % _BATCH == 0:
+                await asyncio.sleep(0)
 
     async def _consider_all(self, postings: list[str]) -> None:
         for number, raw in enumerate(postings, 1):
@@ -159,7 +165,7 @@ class Follower:
                     await self._changed.wait()
             except TimeoutError:
                 if self._clock() < self._next_expiry:
-                    self._prover.want(listed.advert for listed in self._believed)  # those that failed, again
+                    self._prover.want(self._believed)  # those that failed, again
                     continue
             else:
                 await asyncio.sleep(_SETTLE_S)
@@ -169,13 +175,20 @@ class Follower:
 
     def _apply(self) -> None:
         now = self._clock()
-        self._believed = self._trust.believed(now)
+        before, self._believed = self._believed, self._trust.believed(now)
+        self._remember_lapsed(before, now)
         self._next_expiry = min((listed.valid_until for listed in self._believed), default=math.inf)
         names = {**self._names, **self.directory.names_seen(now)}  # what leaves now was valid until now
         self.directory = Directory(self._believed, self._trust.curation(now), self._pins, names)
         self._names = self.directory.names_seen(now)
-        self._prover.want(listed.advert for listed in self._believed)
+        self._prover.want(self._believed)
         self._on_apply(frozenset(listed.advert.node for listed in self._believed))
+
+    def _remember_lapsed(self, before: Sequence[Believed], now: float) -> None:
+        """A node whose advert ended while registries were away may have a newer one: it is asked for a day."""
+        ended = (one for one in (*self._lapsed.values(), *before) if now - _ASKED_FOR_S < one.valid_until <= now)
+        current = {one.advert.node for one in self._believed}
+        self._lapsed = {one.advert.node: one for one in ended if one.advert.node not in current}
 
     async def _renew_from_nodes(self) -> None:
         while True:

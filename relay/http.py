@@ -74,7 +74,15 @@ def _middleware(
         finally:
             seconds = time.monotonic() - started
             level = logging.DEBUG if request.path in _POLLED else logging.INFO
-            log.log(level, "%s %s %s %d %.3fs", request[REQUEST_ID], request.method, request.path, status, seconds)
+            log.log(
+                level,
+                "%s %s %s %d %.3fs",
+                request[REQUEST_ID],
+                request.method,
+                request.rel_url.raw_path,
+                status,
+                seconds,
+            )
             if observe is not None:
                 observe(request, status, seconds)
 
@@ -217,6 +225,7 @@ async def serve(
         handle_signals=False,
         access_log=None,
         handler_cancellation=True,
+        auto_decompress=False,  # an encoded body is refused by `call`, not inflated behind its back
         keepalive_timeout=_KEEPALIVE_SERVER_S,
         shutdown_timeout=linger_s,
     )

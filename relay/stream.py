@@ -58,6 +58,8 @@ class Answer:
         """Read the first bytes of a stream, or the whole of anything else. Raises BadUpstream or UpstreamTimeout."""
         if self.streamed and self.ok:
             self.first = await self._next(self._limits.head_s)
+            if not self.first:
+                raise Reset("The upstream's stream ended before it began.", code="upstream_broken")
             return
         limit = _WHOLE_BODY_LIMIT_BYTES if self.ok else _ERROR_BODY_LIMIT_BYTES
         read = bytearray()
@@ -150,12 +152,18 @@ async def _carry(request: web.Request, response: web.StreamResponse, answer: Ans
         async for piece in answer.pieces():
             await response.write(piece)
             tail = (tail + piece)[-_TAIL_BYTES:]
-        if call.endpoint.done_marker not in tail:
+        if not _is_whole(tail, call.endpoint.done_marker):
             raise Reset("The upstream's stream ended before it was complete.", code="upstream_broken")
     except ApiError as error:
         await _break_off(request, response, error)
         return
     await response.write_eof()
+
+
+def _is_whole(tail: bytes, marker: bytes) -> bool:
+    """Whether the stream's last line is its marker; the same words inside an answer are not."""
+    end = tail.rstrip()
+    return end.endswith((b"\n" + marker, b"\r" + marker)) or end == marker
 
 
 async def _break_off(request: web.Request, response: web.StreamResponse, error: ApiError) -> None:

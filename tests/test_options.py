@@ -228,3 +228,4 @@ def test_registry_show_shows_everybody_where_nobody_is_named(tmp_path: Path) -> 
     ended = run(tmp_path, "registry", "show", "--registry", "sqlite:///r.db")
     assert ended.status == 0, ended.err
     assert "0 accepted, 0 refused" in ended.out
+    assert "there is nothing at sqlite:///r.db yet" in ended.err

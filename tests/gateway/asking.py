@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pytest
 
+from gateway import listing
 from gateway.directory import Directory, Route
+from gateway.groups import Candidate
 from registry.trust import Believed
 from relay.errors import ApiError
 from tests.gateway.adverts import NOW, node_key
@@ -46,3 +50,18 @@ def choices(error: ApiError) -> list[str]:
 def later(before: Directory, *believed_now: Believed) -> Directory:
     """The next directory, which remembers the names of the one before."""
     return Directory(believed_now, seen=before.names_seen(NOW))
+
+
+def listed(directory: Directory, now: float = NOW) -> list[dict[str, Any]]:
+    """The items of the list of models, all nodes having proven themselves."""
+    return _items(directory.meanings(), now)
+
+
+def listed_at(directory: Directory, vm: str, now: float = NOW) -> list[dict[str, Any]]:
+    """The same of one VM."""
+    return _items(directory.meanings_at(vm, now), now)
+
+
+def _items(meant: Iterable[tuple[str, Sequence[Candidate]]], now: float) -> list[dict[str, Any]]:
+    items = (listing.describe(name, candidates, now) for name, candidates in meant)
+    return [item for item in items if item is not None]

@@ -10,9 +10,10 @@ import pytest
 from aiohttp import web
 
 from gateway.challenge import HostBudget, Prover, challenge, identity
-from registry.advert import Reason, Refused
+from registry.advert import Advert, Envelope, Kind, Reason, Refused
 from registry.keys import NodeKey
 from registry.signing import challenge_message
+from registry.trust import Believed
 from tests.gateway.prover import Answer, advert_of, answering, client, proof
 from tests.programs import until
 
@@ -105,15 +106,15 @@ async def test_a_node_is_asked_once_and_again_when_its_url_or_tls_key_changes() 
     async with answering(proof(NODE)) as (port, asked), client() as session:
         prover = Prover(session, GATEWAY, lambda: 0.0)
         first = advert_of(NODE, f"http://127.0.0.1:{port}")
-        prover.want([first])
+        prover.want([_listed(first)])
         assert not prover.proven(identity(first))
         await until(lambda: prover.proven(identity(first)), 5)
-        prover.want([first.model_copy(update={"seq": 2})])
+        prover.want([_listed(first.model_copy(update={"seq": 2}))])
         moved = first.model_copy(update={"url": f"http://localhost:{port}"})
         pinned = first.model_copy(update={"tls_spki_sha256": "0" * 64})
         assert not prover.proven(identity(moved))
         assert not prover.proven(identity(pinned))
-        prover.want([moved])
+        prover.want([_listed(moved)])
         await until(lambda: prover.proven(identity(moved)), 5)
         assert not prover.proven(identity(first)), "forgotten"
         assert len(asked) == 2
@@ -129,7 +130,7 @@ async def test_a_node_that_fails_is_asked_again_later_and_later() -> None:
         for second in range(20):
             clock[0] = float(second)
             before = len(asked)
-            prover.want([advert])
+            prover.want([_listed(advert)])
             await until(lambda: "asking=0" in repr(prover), 5)
             times += [second] * (len(asked) - before)
         assert times == [0, 1, 3, 7, 15]
@@ -146,7 +147,7 @@ async def test_nodes_that_are_no_longer_wanted_are_not_asked_on() -> None:
 
     async with answering(silent) as (port, asked), client() as session:
         prover = Prover(session, GATEWAY, lambda: 0.0)
-        prover.want([advert_of(NODE, f"http://127.0.0.1:{port}")])
+        prover.want([_listed(advert_of(NODE, f"http://127.0.0.1:{port}"))])
         await until(lambda: len(asked) == 1, 5)
         prover.want([])
         await until(lambda: repr(prover) == "<Prover proven=0 known=0 asking=0>", 5)
@@ -155,17 +156,31 @@ async def test_nodes_that_are_no_longer_wanted_are_not_asked_on() -> None:
 def test_a_host_is_asked_within_a_budget_that_refills() -> None:
     clock = [0.0]
     budget = HostBudget(lambda: clock[0])
-    assert sum(budget.take("victim.example") for _ in range(100)) == 32
+    assert sum(budget.take("victim.example") for _ in range(300)) == 128
     assert budget.take("other.example")
-    clock[0] = 11.0
-    assert sum(budget.take("victim.example") for _ in range(100)) == 2
+    clock[0] = 2.5
+    assert sum(budget.take("victim.example") for _ in range(300)) == 2
     clock[0] = 10_000.0
-    assert sum(budget.take("victim.example") for _ in range(100)) == 32
+    assert sum(budget.take("victim.example") for _ in range(300)) == 128
 
 
 async def test_the_ports_of_a_host_share_its_budget() -> None:
     async with client() as session:
         prover = Prover(session, GATEWAY, lambda: 0.0)
-        prover.want(advert_of(NODE, f"http://127.0.0.1:{port}") for port in range(81, 281))
-        assert "asking=32" in repr(prover)
+        prover.want(_listed(advert_of(NODE, f"http://127.0.0.1:{port}")) for port in range(81, 281))
+        assert "asking=128" in repr(prover)
         await prover.close()
+
+
+async def test_strangers_leave_the_budget_of_those_who_were_named() -> None:
+    async with answering(proof(NODE)) as (port, _), client() as session:
+        prover = Prover(session, GATEWAY, lambda: 0.0)
+        fakes = [_listed(advert_of(NODE, f"http://127.0.0.1:{number}")) for number in range(81, 381)]
+        named = _listed(advert_of(NODE, f"http://127.0.0.1:{port}"), explicit=True)
+        prover.want([*fakes, named])
+        await until(lambda: prover.proven(identity(named.advert)), 20)
+        await prover.close()
+
+
+def _listed(advert: Advert, explicit: bool = False) -> Believed:
+    return Believed(advert, Envelope(Kind.ADVERT, "", "", None, None), 1e12, explicit)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from gateway import listing
 from gateway.directory import Directory
 from tests.gateway.adverts import NOW, address, believed, curation, digest, offer
-from tests.gateway.asking import CHAT, ONE, TWO, ask, choices, keys, nodes_of, refused, status_and_code
+from tests.gateway.asking import CHAT, ONE, TWO, ask, choices, keys, listed, nodes_of, refused, status_and_code
 
 # names and aliases
 
@@ -166,6 +165,4 @@ def test_a_pin_holds_for_the_models_aliases_too() -> None:
 
 def test_the_listing_says_what_a_pinned_name_means() -> None:
     rivals = [believed(n, f"n{n}", offer("m", n * 12)) for n in ("1", "2")]
-    assert [item["weights_sha256"] for item in listing.models(Directory(rivals, pins={"m": digest(TWO)}), NOW)] == [
-        digest(TWO)
-    ]
+    assert [item["weights_sha256"] for item in listed(Directory(rivals, pins={"m": digest(TWO)}), NOW)] == [digest(TWO)]

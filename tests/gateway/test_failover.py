@@ -25,7 +25,7 @@ ALONE = {  # status, and whether the client is told when to come back
     "away": (503, True),
     "forbid": (502, False),
     "moved": (502, False),
-    "dead": (502, False),
+    "dead": (503, True),
 }
 
 
@@ -75,7 +75,8 @@ async def test_where_all_nodes_fail_the_last_failure_is_told(
     assert set(body["error"]) == {"message", "type", "param", "code"}
     assert body["error"]["message"]
     assert body["error"]["code"] is None or isinstance(body["error"]["code"], str)
-    assert "Waypost-Node" not in headers
+    answered = mode in ("fail", "busy", "away", "forbid", "moved")
+    assert headers.get("Waypost-Node") == (scene.bad[mode].key.public if answered else None)
     assert scene.bad[mode].url not in str(body), "where a node stands is nobody's business"
 
 

@@ -110,7 +110,8 @@ async def test_a_scoped_key_calls_its_models_alone(scene: Scene, capsys: pytest.
         assert (refused.value.code, refused.value.param) == ("model_not_allowed", "model")
     assert scene.node.asked == before + 3
     assert [item.id async for item in await client.models.list()] == ["alpha"]
-    with pytest.raises(openai.NotFoundError):
+    assert (await client.models.retrieve("alpha")).id == "alpha"
+    with pytest.raises(openai.PermissionDeniedError):
         await client.models.retrieve("beta")
 
 

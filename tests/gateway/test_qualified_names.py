@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gateway import listing
 from gateway.directory import NAME_MEMORY_S, Directory
 from tests.gateway.adverts import NOW, address, believed, offer
-from tests.gateway.asking import ONE, TWO, ask, choices, keys, later, refused, status_and_code
+from tests.gateway.asking import ONE, TWO, ask, choices, keys, later, listed, refused, status_and_code
 
 # model@digest and model@0xoperator
 
@@ -104,7 +103,7 @@ def test_an_advert_ends_by_the_clock_alone() -> None:
     directory = Directory([believed("a", "n1", offer("m", ONE), until=NOW + 10)])
     assert ask(directory, "m", now=NOW + 9) == keys("n1")
     assert status_and_code(refused(directory, "m", now=NOW + 10)) == (503, "model_unavailable")
-    assert listing.models(directory, NOW + 10) == []
+    assert listed(directory, NOW + 10) == []
     assert directory.current(NOW + 10) == []
 
 

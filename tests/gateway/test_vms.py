@@ -7,11 +7,23 @@ from dataclasses import replace
 
 import pytest
 
-from gateway import listing
 from gateway.directory import NAME_MEMORY_S, Directory
 from relay.errors import ApiError
 from tests.gateway.adverts import NOW, address, believed, curation, digest, node_key, offer
-from tests.gateway.asking import CHAT, ONE, TWO, ask, choices, keys, later, nodes_of, refused, status_and_code
+from tests.gateway.asking import (
+    CHAT,
+    ONE,
+    TWO,
+    ask,
+    choices,
+    keys,
+    later,
+    listed,
+    listed_at,
+    nodes_of,
+    refused,
+    status_and_code,
+)
 
 CROWD = range(10_000)
 
@@ -64,13 +76,13 @@ def test_a_vm_is_asked_alone_and_no_name_is_ambiguous_there(name: str) -> None:
 def test_a_slug_of_a_curator_leads_to_its_vm(slugs: Mapping[str, str]) -> None:
     directory = Directory(PAIR, curation(slugs=dict(slugs)))
     assert _at(directory, "fast", "m") == keys("n2")
-    assert [item["id"] for item in listing.models_at(directory, "fast", NOW)] == ["m"]
+    assert [item["id"] for item in listed_at(directory, "fast", NOW)] == ["m"]
 
 
 def test_a_slug_may_name_a_model_and_then_means_the_nodes_that_it_means() -> None:
     directory = Directory([*PAIR, believed("a", "n3", offer("m", ONE))], curation({"m": digest(ONE)}, {"demo": "m"}))
     assert _at(directory, "demo", "m") == keys("n1", "n3")
-    assert [(item["id"], item["nodes"]) for item in listing.models_at(directory, "demo", NOW)] == [("m", 2)]
+    assert [(item["id"], item["nodes"]) for item in listed_at(directory, "demo", NOW)] == [("m", 2)]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +127,7 @@ def test_a_listed_model_tells_what_is_behind_it() -> None:
             believed("b", "n2", offer("m", ONE, aliases=["t"], endpoints=["completions"], prices=prices)),
         ]
     )
-    (item,) = listing.models(directory, NOW)
+    (item,) = listed(directory, NOW)
     assert item == {
         "id": "m",
         "object": "model",
@@ -133,13 +145,13 @@ def test_a_listed_model_tells_what_is_behind_it() -> None:
 
 def test_an_ambiguous_model_is_listed_by_its_choices() -> None:
     directory = Directory([believed("a", "n1", offer("m", ONE)), believed("b", "n2", offer("m"))])
-    listed = [item["id"] for item in listing.models(directory, NOW)]
-    assert listed == choices(refused(directory, "m"))
-    assert {frozenset(ask(directory, name)) for name in listed} == {frozenset(keys("n1")), frozenset(keys("n2"))}
+    labels = [item["id"] for item in listed(directory, NOW)]
+    assert labels == choices(refused(directory, "m"))
+    assert {frozenset(ask(directory, name)) for name in labels} == {frozenset(keys("n1")), frozenset(keys("n2"))}
 
 
 def test_a_model_without_a_context_says_so() -> None:
-    (item,) = listing.models(Directory([believed("a", "n1", offer("voice", ONE, context_length=None))]), NOW)
+    (item,) = listed(Directory([believed("a", "n1", offer("voice", ONE, context_length=None))]), NOW)
     assert item["context_length"] is None
     assert item["price"] is None
 
@@ -152,4 +164,4 @@ def test_a_crowd_of_fakes_costs_no_more_than_its_size() -> None:
     error = refused(directory, "m")
     assert len(choices(error)) == 100
     assert f"and {len(CROWD) - 100} more" in error.message
-    assert len(listing.models(directory, NOW)) == len(CROWD)
+    assert len(listed(directory, NOW)) == len(CROWD)

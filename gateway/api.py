@@ -1,0 +1,164 @@
+"""The gateway's routes: OpenAI's API over the directory, and what can be asked about the gateway.
+
+A request enters here, is read by `relay.call`, resolved by `directory`, sent by `failover`, and carried by
+`relay.stream`. Not here: wiring, starting and stopping (app).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+from typing import Any
+
+from aiohttp import web
+
+from gateway import listing
+from gateway.challenge import Prover
+from gateway.config import GatewayConfig
+from gateway.directory import Directory, Route, away
+from gateway.failover import Failover
+from gateway.groups import Candidate
+from gateway.keys import KeyRing
+from gateway.metrics import Metrics
+from gateway.refresh import Follower
+from relay import openapi
+from relay.call import ENDPOINTS, PREFIXES, Call, Endpoint
+from relay.errors import Unavailable
+from relay.http import NODE_HEADER, Handler, make_app
+from relay.stream import relay
+
+_VM = "/vm/{vm}"
+
+
+class Gateway:
+    """The handlers. Every part is passed in."""
+
+    def __init__(
+        self,
+        config: GatewayConfig,
+        keys: KeyRing,
+        follower: Follower,
+        prover: Prover,
+        failover: Failover,
+        metrics: Metrics,
+    ) -> None:
+        self._config = config
+        self._keys = keys
+        self._follower = follower
+        self._prover = prover
+        self._failover = failover
+        self._metrics = metrics
+        self._draining = False
+        self._calls = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def app(self) -> web.Application:
+        """The application, ready to be served."""
+        routes: list[web.AbstractRouteDef] = [
+            web.get("/health", self._health),
+            web.get("/metrics", self._render_metrics),
+            web.get("/openapi.json", self._openapi),
+        ]
+        for base in (*PREFIXES, *(_VM + prefix for prefix in PREFIXES)):
+            routes.append(web.get(f"{base}/models", self._models))
+            routes.append(web.get(f"{base}/models/{{model:.+}}", self._model))
+            routes += [web.post(f"{base}/{e.path}", self._caller_of(e)) for e in ENDPOINTS.values()]
+        return make_app(routes, body_limit_bytes=self._config.body_limit_bytes, observe=self._metrics.observe)
+
+    async def drain(self, limit_s: float) -> None:
+        """Take no more, and return when what runs has ended, or after `limit_s`."""
+        self._draining = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._idle.wait()
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        self._calls += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                self._idle.set()
+
+    def _caller_of(self, endpoint: Endpoint) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            if self._draining:
+                raise Unavailable("This gateway is shutting down.", code="draining", retry_after_s=1)
+            with self._running():
+                return await carry(request)
+
+        async def carry(request: web.Request) -> web.StreamResponse:
+            caller = self._keys.caller(request)
+            call = await Call.read(request, endpoint, self._config.body_limit_bytes)
+            route = self._route(request, call)
+            caller.require(call.model, call.model.partition("@")[0], route.model)
+            async with self._failover.answered(call, route.model, route.candidates) as (candidate, answer):
+                return await relay(request, answer, call, {NODE_HEADER: candidate.node})
+
+        return handle
+
+    def _route(self, request: web.Request, call: Call) -> Route:
+        directory, now = self._directory, time.time()
+        vm = request.match_info.get("vm")
+        if vm is None:
+            route = directory.resolve(call.model, call.endpoint.name, now)
+        else:
+            route = directory.resolve_at(vm, call.model, call.endpoint.name, now)
+        proven = self._proven(route.candidates)
+        if not proven:
+            raise away(call.model)
+        return Route(route.model, proven)
+
+    def _proven(self, candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
+        return tuple(candidate for candidate in candidates if self._prover.proven(candidate.identity))
+
+    async def _models(self, request: web.Request) -> web.StreamResponse:
+        return web.json_response({"object": "list", "data": self._listed(request)})
+
+    async def _model(self, request: web.Request) -> web.StreamResponse:
+        caller, name, now = self._keys.caller(request), request.match_info["model"], time.time()
+        vm = request.match_info.get("vm")
+        if vm is None:
+            model, candidates = self._directory.meaning(name, now)
+        else:
+            model, candidates = self._directory.meaning_at(vm, name, now)
+        caller.require(name, name.partition("@")[0], model)
+        item = listing.describe(model if vm or "@" not in name else name, self._proven(candidates), now)
+        if item is None:
+            raise away(name)
+        return web.json_response(item)
+
+    def _listed(self, request: web.Request) -> list[dict[str, Any]]:
+        caller = self._keys.caller(request)
+        vm = request.match_info.get("vm")
+        now = time.time()
+        directory = self._directory
+        meant = directory.meanings() if vm is None else directory.meanings_at(vm, now)
+        described = (listing.describe(name, self._proven(candidates), now) for name, candidates in meant)
+        items = [item for item in described if item is not None]
+        return [item for item in items if caller.may_use(item["id"], item["id"].partition("@")[0], *item["aliases"])]
+
+    async def _health(self, _: web.Request) -> web.StreamResponse:
+        directory = self._directory
+        state = "draining" if self._draining else "ready" if self._follower.ready.is_set() else "starting"
+        nodes = len(directory.current(time.time()))
+        body = {"status": state, "nodes": nodes, "proven": self._prover.proven_count}
+        return web.json_response(body, status=200 if state == "ready" else 503)
+
+    async def _render_metrics(self, _: web.Request) -> web.StreamResponse:
+        return self._metrics.render()
+
+    async def _openapi(self, _: web.Request) -> web.StreamResponse:
+        bases = (*PREFIXES, *(_VM + prefix for prefix in PREFIXES))
+        return web.json_response(openapi.document("Waypost gateway", version("waypost"), {}, bases))
+
+    @property
+    def _directory(self) -> Directory:
+        return self._follower.directory
