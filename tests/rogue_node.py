@@ -39,7 +39,10 @@ UNWANTED = {
 
 
 STATUSES = {"fail": 500, "busy": 429, "away": 503, "refuse": 400, "forbid": 401}
-HALF = {**ANSWER, "choices": [{"index": 0, "delta": {"content": "half an"}, "finish_reason": None}]}
+HALF = {
+    **ANSWER,
+    "choices": [{"index": 0, "delta": {"content": "half an answer: data: [DONE]"}, "finish_reason": None}],
+}
 DONE = b"data: [DONE]\n\n"
 
 

@@ -117,7 +117,7 @@ async def test_a_stream_that_breaks_never_looks_complete(
     assert len(events) == 1
     assert b"half an" in events[0]
     assert error.startswith(b'data: {"error":{"message":')
-    assert b"[DONE]" not in read
+    assert b"\ndata: [DONE]" not in read
     assert scene.good.asked == before, "the client has seen the beginning already"
 
 

@@ -87,6 +87,19 @@ async def test_an_advert_near_its_end_is_renewed_from_its_node(tmp_path: Path) -
             assert _models(follower, clock[0]) == ["second"]
 
 
+async def test_a_node_whose_advert_ended_while_registries_were_away_is_asked_on(tmp_path: Path) -> None:
+    operator, node, current = Operator(""), NodeKey.new(), list[str]()
+    async with _publishing(current) as url:
+        clock = [time.time()]
+        async with _following(tmp_path, operator, operator.sign(node, url, "first"), clock) as follower:
+            clock[0] += LIFETIME_S + 10
+            await until(lambda: "nodes=0" in repr(follower), 5)
+            late = operator.sign(node, url, "second", expires_at=int(clock[0]) + 600)
+            current.append(late.to_json())
+            await follower.renew_due()
+            await until(lambda: _models(follower, clock[0]) == ["second"], 5)
+
+
 @pytest.mark.parametrize("case", ["older", "another operator's", "garbage", "none", "too long"])
 async def test_what_a_node_serves_is_judged_like_a_posting(tmp_path: Path, case: str) -> None:
     operator, node, current = Operator(""), NodeKey.new(), list[str]()
