@@ -205,10 +205,9 @@ def runs(pid: int) -> bool:
 
 @pytest.mark.skipif(not (ROOT / ".venv/.waypost-stamp").exists(), reason="this checkout was not set up by make")
 def test_a_set_up_checkout_is_not_set_up_again() -> None:
-    started = time.monotonic()
+    """Without an index nothing could be installed, and nothing is said: it was all there."""
     done = run([SCRIPTS / "environment.sh"], {"PIP_NO_INDEX": "1"})
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert time.monotonic() - started < 3
 
 
 def test_the_release_of_llama_cpp_is_the_same_everywhere() -> None:
