@@ -21,6 +21,7 @@ from gateway.addresses import AddressRefused
 from gateway.tls import verification
 from registry.advert import Advert, Reason, Refused
 from registry.keys import NodeKey, verify_node
+from registry.signing import challenge_message
 from registry.trust import Believed
 from relay.http import read_at_most
 
@@ -51,9 +52,8 @@ async def challenge(session: aiohttp.ClientSession, advert: Advert, gateway: Nod
     nonce = urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
     body = orjson.dumps({"nonce": nonce, "url": advert.url, "gateway": gateway.public})
     signature = await _ask(session, advert, body)
-    spki = advert.tls_spki_sha256 or "-"
-    message = "\n".join(("waypost challenge v1", nonce, advert.url, spki, gateway.public))
-    if not verify_node(advert.node, message.encode(), signature):
+    message = challenge_message(nonce, advert.url, advert.tls_spki_sha256, gateway.public)
+    if not verify_node(advert.node, message, signature):
         raise Refused(Reason.CHALLENGE_FAILED, "the answer is not signed by the advertised node key")
 
 
