@@ -14,6 +14,8 @@ from tests.stack import ALIAS, MODEL, Stack
 pytestmark = pytest.mark.engine
 MESSAGES = [{"role": "system", "content": "You answer briefly."}, {"role": "user", "content": "What is a tree?"}]
 
+ENDLESS = {"ignore_eos": True}  # a small model may have little to say
+
 
 @pytest.fixture
 def client(stack: Stack) -> AsyncOpenAI:
@@ -29,7 +31,12 @@ async def test_chat(client: AsyncOpenAI) -> None:
 
 async def test_chat_streams_token_by_token(client: AsyncOpenAI) -> None:
     stream = await client.chat.completions.create(
-        model=MODEL, messages=MESSAGES, max_tokens=32, stream=True, stream_options={"include_usage": True}
+        model=MODEL,
+        messages=MESSAGES,
+        max_tokens=32,
+        stream=True,
+        stream_options={"include_usage": True},
+        extra_body=ENDLESS,
     )
     events = [event async for event in stream]
     assert sum(bool(event.choices and event.choices[0].delta.content) for event in events) > 3
@@ -93,14 +100,16 @@ async def test_error_classes(client: AsyncOpenAI, stack: Stack) -> None:
 
 async def test_a_client_that_times_out_gets_its_own_error_and_the_next_call_works(client: AsyncOpenAI) -> None:
     with pytest.raises(openai.APITimeoutError):
-        await client.with_options(timeout=0.2).chat.completions.create(model=MODEL, messages=MESSAGES, max_tokens=2000)
+        await client.with_options(timeout=0.2).chat.completions.create(
+            model=MODEL, messages=MESSAGES, max_tokens=2000, extra_body=ENDLESS
+        )
     made = await client.chat.completions.create(model=MODEL, messages=MESSAGES, max_tokens=2)
     assert made.choices[0].message.content
 
 
 async def test_a_client_that_aborts_a_stream_leaves_nothing_behind(client: AsyncOpenAI, stack: Stack) -> None:
     async with await client.chat.completions.create(
-        model=MODEL, messages=MESSAGES, max_tokens=2000, stream=True
+        model=MODEL, messages=MESSAGES, max_tokens=2000, stream=True, extra_body=ENDLESS
     ) as stream:
         await anext(aiter(stream))
     async with aiohttp.ClientSession() as session:
