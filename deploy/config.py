@@ -1,16 +1,12 @@
-"""Options of `waypost up`. Imports nothing but pydantic and the standard library, so that `--help` is quick."""
+"""Options of `waypost up`. Imports nothing heavier than pydantic, so that `--help` is quick."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-
-def _state_folder() -> Path:
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "waypost"
+from relay.options import state_folder
 
 
 class UpConfig(BaseModel):
@@ -37,7 +33,7 @@ class UpConfig(BaseModel):
     )
     once: bool = Field(default=False, description="exit after the first chat: 0 if it was answered")
     state: Path = Field(
-        default_factory=_state_folder,
+        default_factory=state_folder,
         description="folder for keys, logs and the registry file (default: $XDG_STATE_HOME/waypost)",
         json_schema_extra={"metavar": "DIR"},
     )

@@ -28,7 +28,8 @@ from registry.backend import open_backend
 from registry.keys import KeyFileError as WalletFileError
 from registry.keys import NodeKey
 from registry.trust import Policy, Trust
-from relay.http import make_connector, make_session, parse_listen, serve
+from relay.http import make_connector, make_session, serve
+from relay.options import parse_listen
 from relay.stream import Limits
 
 log = logging.getLogger("waypost.gateway")

@@ -1,27 +1,21 @@
 """Options of the gateway's commands: frozen, checked before anything starts, defaults on the fields.
 
-Imports nothing but pydantic and the standard library, so that `--help` is quick.
+Imports nothing heavier than pydantic, so that `--help` is quick.
 """
 
 from __future__ import annotations
 
-import os
 import re
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from relay.options import is_loopback, parse_listen, state_folder
+
 _ADDRESS = re.compile(r"0x[0-9a-f]{40}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _TRUST_FIX = "write any, an operator's 0x address, or curator:0x and a curator's address"
-
-
-def state_folder() -> Path:
-    """Where keys and snapshots are kept unless told otherwise: `$XDG_STATE_HOME/waypost`."""
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "waypost"
 
 
 class Options(BaseModel):
@@ -90,9 +84,7 @@ class GatewayConfig(Reading):
     @field_validator("listen")
     @classmethod
     def _host_and_port(cls, listen: str) -> str:
-        host, _, port = listen.rpartition(":")
-        if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-            raise ValueError(f"{listen!r} is not HOST:PORT; write for example 127.0.0.1:8800")
+        parse_listen(listen)
         return listen
 
     @field_validator("pin")
@@ -108,7 +100,7 @@ class GatewayConfig(Reading):
     def _who_may_call(self) -> GatewayConfig:
         if self.open and self.api_keys:
             raise ValueError("--open and --api-keys contradict each other; give one of them")
-        if not self.open and not self.api_keys and not _is_loopback(self.listen):
+        if not self.open and not self.api_keys and not is_loopback(self.listen):
             raise ValueError(
                 f"--listen {self.listen} is reachable by others, and nothing says who may call: "
                 "give --api-keys FILE, or --open to let anybody call"
@@ -158,11 +150,3 @@ class ShowConfig(ListConfig):
         description="an operator's 0x address or a node key; everybody if not given",
         json_schema_extra={"positional": True},
     )
-
-
-def _is_loopback(listen: str) -> bool:
-    host = listen.rpartition(":")[0].removeprefix("[").removesuffix("]")
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

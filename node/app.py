@@ -32,7 +32,8 @@ from registry.advert import Refused
 from registry.backend import open_backend
 from registry.keys import KeyFileError, NodeKey, Wallet
 from registry.urls import check_site, parse_url
-from relay.http import parse_listen, serve
+from relay.http import serve
+from relay.options import parse_listen
 
 log = logging.getLogger("waypost.node")
 

@@ -1,15 +1,13 @@
 """Options of `waypost node serve`: frozen, checked before anything starts, defaults on the fields.
 
-Imports pydantic and the standard library alone, so that `--help` is quick. Not here: whether a file exists, and what
+Imports nothing heavier than pydantic, so that `--help` is quick. Not here: whether a file exists, and what
 the hardware allows.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -17,17 +15,12 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from node.uri import WeightsUri, check_name, split_model
+from relay.options import is_loopback, parse_listen, state_folder
 
 _ACCESS = re.compile(r"open|keys:.+|[A-Za-z0-9_-]{43}")
 _ACCESS_FIX = "write open, a gateway's key (43 characters), or keys:FILE"
 _PRICE_FIX = "write UNIT=AMOUNT, for example 'usd/1M prompt tokens=0.05'"
 _PRICE = re.compile(r"[^=\x00-\x1f\x7f-\x9f]{1,64}=(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?")
-
-
-def state_folder() -> Path:
-    """Where keys and what must survive a restart are kept unless told otherwise: `$XDG_STATE_HOME/waypost`."""
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "waypost"
 
 
 class Options(BaseModel):
@@ -153,9 +146,7 @@ class NodeConfig(Options):
     @field_validator("listen")
     @classmethod
     def _host_and_port(cls, listen: str) -> str:
-        host, _, port = listen.rpartition(":")
-        if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-            raise ValueError(f"{listen!r} is not HOST:PORT; write for example 127.0.0.1:8801")
+        parse_listen(listen)
         return listen
 
     @field_validator("access")
@@ -181,7 +172,7 @@ class NodeConfig(Options):
             raise ValueError("--registry needs --public-url: an advert says where gateways reach this node")
         if self.registry and not self.access:
             raise ValueError(f"--registry needs --access: a published node must say who may call; {_ACCESS_FIX}")
-        if not self.access and not _is_loopback(self.listen):
+        if not self.access and not is_loopback(self.listen):
             raise ValueError(f"--listen {self.listen} is reachable by others; give --access: {_ACCESS_FIX}")
         return self
 
@@ -227,11 +218,3 @@ def _check_aliases(served: Mapping[str, ModelConfig]) -> None:
             if taken.get(alias, name) != name or alias == name:
                 raise ValueError(f"the alias {alias!r} of {name} is taken by {taken[alias]}; choose another")
             taken[alias] = name
-
-
-def _is_loopback(listen: str) -> bool:
-    host = listen.rpartition(":")[0].removeprefix("[").removesuffix("]")
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -239,12 +239,3 @@ async def serve(
         await stop.wait()
     finally:
         await runner.cleanup()
-
-
-def parse_listen(text: str) -> tuple[str, int]:
-    """`HOST:PORT` (IPv6 in brackets) -> (host, port). Raises ValueError with the fix."""
-    host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise ValueError(f"{text!r} is not HOST:PORT; write for example 127.0.0.1:8800")
-    return host, int(port)

@@ -10,7 +10,8 @@ import pytest
 from aiohttp import web
 
 from relay.errors import BadRequest, Unavailable
-from relay.http import REQUEST_ID, parse_listen
+from relay.http import REQUEST_ID
+from relay.options import parse_listen
 from tests.programs import until
 from tests.relay.serving import LIMIT_BYTES, Served, serving
 
