@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
@@ -146,10 +147,13 @@ class Gateway:
         return [item for item in items if caller.may_use(item["id"], item["id"].partition("@")[0], *item["aliases"])]
 
     async def _health(self, _: web.Request) -> web.StreamResponse:
-        directory = self._directory
         state = "draining" if self._draining else "ready" if self._follower.ready.is_set() else "starting"
-        nodes = len(directory.current(time.time()))
-        body = {"status": state, "nodes": nodes, "proven": self._prover.proven_count}
+        body = {
+            "status": state,
+            "nodes": len(self._directory),
+            "proven": self._prover.proven_count,
+            "registries": [asdict(registry) for registry in self._follower.registries()],
+        }
         return web.json_response(body, status=200 if state == "ready" else 503)
 
     async def _render_metrics(self, _: web.Request) -> web.StreamResponse:

@@ -17,6 +17,7 @@ from gateway.addresses import GuardedResolver
 from gateway.api import Gateway
 from gateway.balance import Balance
 from gateway.challenge import Prover
+from gateway.collecting import collect_seldom
 from gateway.config import GatewayConfig
 from gateway.failover import Failover
 from gateway.keys import KeyFileError, KeyRing
@@ -64,24 +65,23 @@ async def _serve(config: GatewayConfig) -> None:
         session = await stack.enter_async_context(make_session(connector, connect_s=config.connect_s))
         prover = Prover(session, key, time.time)
         stack.push_async_callback(prover.close)
-        backends = [open_backend(url) for url in config.registry]
+        backends = [open_backend(url) for url in dict.fromkeys(config.registry)]
         for backend in backends:
             stack.push_async_callback(backend.close)
 
-        def forget_all_but(nodes: frozenset[str]) -> None:
-            balance.keep_only(nodes)
-            tokens.keep_only(nodes)
+        def forget(node: str) -> None:
+            balance.forget(node)
+            tokens.forget(node)
 
         snapshot = Snapshot(folder, config.registry, config.listen)
-        follower = Follower(
-            backends, Trust(policy), prover, session, snapshot, config.pins(), time.time, forget_all_but
-        )
+        follower = Follower(backends, Trust(policy), prover, session, snapshot, config.pins(), time.time, forget)
         limits = Limits(config.connect_s, config.head_s, config.gap_s)
         failover = Failover(session, balance, tokens, limits, lambda cause: metrics.failures.labels(cause).inc())
         gateway = Gateway(config, keys, follower, prover, failover, metrics)
         metrics.gauge("in_flight", "Requests that are with a node now.", lambda: balance.in_flight)
         metrics.gauge("nodes_proven", "Nodes that may be routed to.", lambda: prover.proven_count)
         metrics.gauge("postings_refused", "Postings that were not believed.", lambda: follower.refused)
+        metrics.registries(follower.registries)
         await _serve_and_follow(gateway, follower, host, port, config, key)
 
 
@@ -110,15 +110,16 @@ async def _serve_and_follow(
 
     following = asyncio.create_task(follower.run())
     draining = asyncio.create_task(drain())
+    collecting = asyncio.create_task(collect_seldom(follower.ready))
     serving = asyncio.create_task(serve(gateway.app(), host, port, stop=stop, on_ready=announce, linger_s=_LINGER_S))
     try:
         done, _ = await asyncio.wait((following, serving), return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()  # a follower that failed is a bug, and must not leave a server with old truth
     finally:
-        for task in (serving, following, draining):
+        for task in (serving, following, draining, collecting):
             task.cancel()
-        await asyncio.gather(serving, following, draining, return_exceptions=True)
+        await asyncio.gather(serving, following, draining, collecting, return_exceptions=True)
 
 
 def _make_folder(folder: Path) -> Path:

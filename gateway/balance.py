@@ -69,8 +69,8 @@ class Balance:
         self._failures.pop(node, None)
         self._cool_until.pop(node, None)
 
-    def keep_only(self, nodes: frozenset[str]) -> None:
-        """Forget nodes that are gone."""
-        for kept in (self._failures, self._cool_until, self._last_turn):
-            for node in kept.keys() - nodes:
-                del kept[node]
+    def forget(self, node: str) -> None:
+        """That node is gone."""
+        self._failures.pop(node, None)
+        self._cool_until.pop(node, None)
+        self._last_turn.pop(node, None)

@@ -9,8 +9,8 @@ import asyncio
 import logging
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -19,10 +19,11 @@ import orjson
 
 from gateway.addresses import AddressRefused
 from gateway.tls import verification
+from gateway.turns import Turns
 from registry.advert import Advert, Reason, Refused
 from registry.keys import NodeKey, verify_node
 from registry.signing import challenge_message
-from registry.trust import Believed
+from registry.trust import Believed, Key
 from relay.http import read_at_most
 
 log = logging.getLogger("waypost.gateway")
@@ -31,9 +32,6 @@ PATH = "/.well-known/waypost/challenge"
 _LIMIT_S = 5.0
 _ANSWER_LIMIT_BYTES = 4096
 _AT_ONCE = 64
-_BURST = 128  # challenges of one host, in a row
-_REFILL_S = 1.0  # then one every so often
-_HOSTS_KEPT = 10_000
 _RETRY_FIRST_S = 1.0
 _RETRY_MOST_S = 300.0
 _FAILURES_COUNTED = 16
@@ -90,102 +88,118 @@ def _signature(answer: bytes) -> str:
 
 @dataclass
 class _Attempt:
-    """What is known of one identity: proven, or when to ask again."""
+    """What is known of one identity, and the adverts that give it."""
 
+    believed: dict[Key, Believed] = field(default_factory=dict)
     proven: bool = False
     failures: int = 0
     next_at: float = 0.0
+    task: asyncio.Task[None] | None = None
 
-    def is_due(self, now: float) -> bool:
-        return not self.proven and now >= self.next_at
+    @property
+    def explicit(self) -> bool:
+        return any(one.explicit for one in self.believed.values())
+
+    @property
+    def advert(self) -> Advert:
+        return next(iter(self.believed.values())).advert
 
 
 class Prover:
     """Owns which nodes have proven themselves, and asks those that have not, in the background."""
 
-    def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        gateway: NodeKey,
-        clock: Callable[[], float],
-    ) -> None:
+    def __init__(self, session: aiohttp.ClientSession, gateway: NodeKey, clock: Callable[[], float]) -> None:
         self._session = session
         self._gateway = gateway
         self._clock = clock
+        self._by_key: dict[Key, Identity] = {}
         self._attempts: dict[Identity, _Attempt] = {}
-        self._tasks: dict[Identity, asyncio.Task[None]] = {}
+        self._asking: set[asyncio.Task[None]] = set()
+        self._closed = False
+        self.proven_count = 0
         # Strangers cannot use up what those have who were named: each kind has its own share.
-        self._at_once = {named: asyncio.Semaphore(_AT_ONCE) for named in (True, False)}
-        self._hosts = {named: HostBudget(clock) for named in (True, False)}
+        self._running = dict.fromkeys((True, False), 0)
+        self._turns = {named: Turns(partial(self._is_due, named), clock) for named in (True, False)}
 
     def __repr__(self) -> str:
-        proven = sum(attempt.proven for attempt in self._attempts.values())
-        return f"<Prover proven={proven} known={len(self._attempts)} asking={len(self._tasks)}>"
-
-    @property
-    def proven_count(self) -> int:
-        return sum(attempt.proven for attempt in self._attempts.values())
+        return f"<Prover proven={self.proven_count} known={len(self._attempts)} asking={len(self._asking)}>"
 
     def proven(self, who: Identity) -> bool:
         attempt = self._attempts.get(who)
         return attempt is not None and attempt.proven
 
-    def want(self, listed: Iterable[Believed]) -> None:
-        """Prove these, and forget all others. Cheap when nothing is new."""
-        wanted = {identity(one.advert): one for one in listed}
-        for who in self._attempts.keys() - wanted.keys():
-            del self._attempts[who]
-        for who in self._tasks.keys() - wanted.keys():
-            self._tasks[who].cancel()
-        for who in wanted:
-            self._attempts.setdefault(who, _Attempt())
-        now = self._clock()
-        due = [who for who, attempt in self._attempts.items() if attempt.is_due(now) and who not in self._tasks]
-        for who in sorted(due, key=lambda who: self._attempts[who].failures):  # who never failed comes first
-            one = wanted[who]
-            if self._hosts[one.explicit].take(urlsplit(one.advert.url).hostname or ""):
-                task = asyncio.create_task(self._prove(who, one, self._attempts[who]))
-                self._tasks[who] = task
-                task.add_done_callback(partial(self._asked, who))
+    def follow(self, key: Key, believed: Believed | None) -> None:
+        """What is believed of this node by now. `ask` then asks for the proof that is missing."""
+        before = self._by_key.pop(key, None)
+        if believed is not None:
+            self._by_key[key] = who = identity(believed.advert)
+            attempt = self._attempts.setdefault(who, _Attempt())
+            known, explicit = bool(attempt.believed), attempt.explicit
+            attempt.believed[key] = believed
+            if not known or attempt.explicit != explicit:
+                self._await_turn(who, attempt)
+        if before is not None and before != self._by_key.get(key):
+            self._forget(before, key)
+
+    def ask(self) -> None:
+        """Challenge those whose turn it is."""
+        for named, turns in self._turns.items():
+            while not self._closed and self._running[named] < _AT_ONCE and (who := turns.take()) is not None:
+                attempt = self._attempts[who]
+                attempt.task = asyncio.create_task(self._prove(who, attempt))
+                self._asking.add(attempt.task)
+                self._running[named] += 1
+                attempt.task.add_done_callback(partial(self._asked, who, attempt, named))
 
     async def close(self) -> None:
         """Stop asking."""
-        tasks = list(self._tasks.values())
+        self._closed = True
+        tasks = list(self._asking)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _asked(self, who: Identity, _: asyncio.Task[None]) -> None:
-        del self._tasks[who]
+    def _forget(self, who: Identity, key: Key) -> None:
+        attempt = self._attempts[who]
+        explicit = attempt.explicit
+        del attempt.believed[key]
+        if attempt.believed and attempt.explicit != explicit:
+            self._await_turn(who, attempt)
+        if not attempt.believed:
+            del self._attempts[who]
+            self.proven_count -= attempt.proven
+            if attempt.task is not None:
+                attempt.task.cancel()
 
-    async def _prove(self, who: Identity, one: Believed, attempt: _Attempt) -> None:
+    def _await_turn(self, who: Identity, attempt: _Attempt) -> None:
+        if not attempt.proven:
+            host = urlsplit(who[1]).hostname or ""
+            self._turns[attempt.explicit].add(who, host, attempt.failures, attempt.next_at)
+
+    def _is_due(self, named: bool, who: Identity) -> bool:
+        attempt = self._attempts.get(who)
+        if attempt is None or attempt.proven or attempt.task is not None:
+            return False
+        return attempt.explicit == named and attempt.next_at <= self._clock()
+
+    def _asked(self, who: Identity, attempt: _Attempt, named: bool, task: asyncio.Task[None]) -> None:
+        self._asking.discard(task)
+        self._running[named] -= 1
+        attempt.task = None
+        if self._attempts.get(who) is attempt:
+            self._await_turn(who, attempt)
+        self.ask()
+
+    async def _prove(self, who: Identity, attempt: _Attempt) -> None:
         try:
-            async with self._at_once[one.explicit]:
-                await challenge(self._session, one.advert, self._gateway)
+            await challenge(self._session, attempt.advert, self._gateway)
         except Refused as refused:
             wait = min(_RETRY_FIRST_S * 2**attempt.failures, _RETRY_MOST_S)
+            level = logging.INFO if attempt.failures else logging.WARNING
             attempt.failures = min(attempt.failures + 1, _FAILURES_COUNTED)
             attempt.next_at = self._clock() + wait
-            log.warning("node %s at %s: %s; asked again in %.0f s", who[0], who[1], refused, wait)
+            log.log(level, "node %s at %s: %s; asked again in %.0f s", who[0], who[1], refused, wait)
             return
         attempt.proven = True
+        self.proven_count += 1
         log.info("node %s at %s has proven its key", who[0], who[1])
-
-
-class HostBudget:
-    """A bounded number of challenges a host: a burst, then one every few seconds."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._buckets: dict[str, tuple[float, float]] = {}
-
-    def take(self, host: str) -> bool:
-        """Whether one more challenge to this host may be made now."""
-        now = self._clock()
-        left, since = self._buckets.pop(host, (float(_BURST), now))
-        left = min(_BURST, left + (now - since) / _REFILL_S)
-        allowed = left >= 1
-        self._buckets[host] = (left - 1 if allowed else left, now)
-        if len(self._buckets) > _HOSTS_KEPT:
-            del self._buckets[next(iter(self._buckets))]
-        return allowed

@@ -1,23 +1,27 @@
 """Pure: verified adverts -> which nodes a model name means, after the protocol's rules on names.
 
-Made anew whenever the adverts change, and never changed itself. Not here: whether an advert counts (`registry.trust`),
-whether its node has proven itself (`challenge`), and which candidate is asked first (`balance`).
+One change costs as much as the advert is long, and leaves a whole truth behind. Pins and curators stand for the life of
+a directory: other ones make another directory. Not here: whether an advert counts (`registry.trust`), whether its node
+has proven itself (`challenge`), and which candidate is asked first (`balance`).
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from gateway.groups import Candidate, Group, choices, label
-from registry.trust import Believed, Curation
+from gateway.groups import Candidate, Group, choices, fits, label
+from gateway.names import MEMORY_S as NAME_MEMORY_S
+from gateway.names import Names
+from gateway.offers import Offers
+from registry.trust import Believed, Change, Curation, Key
 from relay.errors import ApiError, BadRequest, NotFound, Unavailable
 
+__all__ = ["NAME_MEMORY_S", "RETRY_AFTER_S", "Directory", "Route", "away"]
+
 RETRY_AFTER_S = 5
-NAME_MEMORY_S = 86_400
-_NAMES_KEPT = 100_000
 _QUALIFIER = re.compile(r"[0-9a-f]{8,64}|0x[0-9a-f]{40}")
 
 
@@ -30,7 +34,10 @@ class Route:
 
 
 class Directory:
-    """All that is routable. `pins` are the gateway's own; `seen` says when a name was last valid (Unix seconds)."""
+    """All that is routable. `pins` are the gateway's own; `seen` says when a name was last valid (Unix seconds).
+
+    `owns`: does the operator of an advert own the virtual machine that it claims, as far as is known now?
+    """
 
     def __init__(
         self,
@@ -38,18 +45,33 @@ class Directory:
         curation: Curation | None = None,
         pins: Mapping[str, str] | None = None,
         seen: Mapping[str, float] | None = None,
+        owns: Callable[[Believed], bool] = lambda _: False,
     ) -> None:
-        self._believed = tuple(believed)
+        self._offers = Offers(Names(seen))
         self._slugs: Mapping[str, str] = curation.slugs if curation else {}
         self._pins = {**(curation.models if curation else {}), **(pins or {})}
-        self._seen = dict(seen or {})
-        self._by_name: dict[str, list[Group]] = defaultdict(list)
-        self._by_alias: dict[str, list[Group]] = defaultdict(list)
-        self._by_node: dict[str, list[Believed]] = defaultdict(list)
-        self._index()
+        self._owns = owns
+        for one in believed:
+            self.apply(Change((one.advert.operator, one.advert.node), one), 0.0)
 
     def __repr__(self) -> str:
-        return f"<Directory nodes={len(self._by_node)} names={len(self._by_name)} aliases={len(self._by_alias)}>"
+        offers = self._offers
+        return f"<Directory nodes={len(offers.by_node)} names={len(offers.by_name)} aliases={len(offers.by_alias)}>"
+
+    def __len__(self) -> int:
+        return len(self._offers.listed)
+
+    @property
+    def names(self) -> Names:
+        return self._offers.names
+
+    def apply(self, change: Change, now: float) -> Believed | None:
+        """Take what is believed of one node by now; returns what was believed before."""
+        return self._offers.replace(change.key, change.believed, now)
+
+    def lists(self, node: str) -> bool:
+        """Is anything believed of that node, by whichever operator?"""
+        return node in self._offers.by_node
 
     def resolve(self, name: str, endpoint: str, now: float) -> Route:
         """The candidates for a model name, alias, `model@digest` or `model@0xoperator`, none of them expired.
@@ -62,7 +84,7 @@ class Directory:
     def meaning(self, name: str, now: float) -> tuple[str, list[Candidate]]:
         """The advertised name behind any name, and who offers it now, on whatever endpoint. Raises as `resolve`."""
         base, at, qualifier = name.partition("@")
-        groups = self._by_name.get(base) or self._by_alias.get(base) or []
+        groups = list((self._offers.by_name.get(base) or self._offers.by_alias.get(base) or {}).values())
         if at:
             group = self._qualified(name, groups, qualifier, now)
         elif groups:
@@ -75,7 +97,7 @@ class Directory:
         return group.model, candidates
 
     def resolve_at(self, vm: str, name: str, endpoint: str, now: float) -> Route:
-        """The same, asked of one VM: `vm` is a node key or a curator's slug."""
+        """The same, asked of one VM: `vm` is a node key, a curator's slug, or the Aleph item hash of an owned VM."""
         model, candidates = self.meaning_at(vm, name, now)
         return _route(name, model, candidates, endpoint)
 
@@ -86,21 +108,22 @@ class Directory:
         found = [c for c in offered if c.offer.model == base] or [c for c in offered if base in c.offer.aliases]
         if at:
             _check_qualifier(name, qualifier)
-            found = [c for c in found if Group(base, c.offer.weights_sha256, None, [c]).matches(qualifier)]
+            found = [c for c in found if fits(c, qualifier)]
         if not found:
             raise NotFound(f"The VM {vm} does not offer the model {name!r}.", param="model", code="model_not_found")
         return found[0].offer.model, found
 
-    def meanings(self) -> Iterator[tuple[str, Sequence[Candidate]]]:
+    def meanings(self) -> Iterator[tuple[str, Iterable[Candidate]]]:
         """Every plain name that means one thing, and every `model@digest` of one that does not, with who offers it."""
-        for name, groups in sorted(self._by_name.items()):
+        for name in sorted(self._offers.by_name):
+            groups = list(self._offers.by_name[name].values())
             chosen = self._preferred(name, groups)
             if chosen is not None:
                 yield name, chosen.candidates
             else:
-                yield from ((label(group, self._digests), group.candidates) for group in groups)
+                yield from ((label(group, self._offers.digests), group.candidates) for group in groups)
 
-    def meanings_at(self, vm: str, now: float) -> Iterator[tuple[str, Sequence[Candidate]]]:
+    def meanings_at(self, vm: str, now: float) -> Iterator[tuple[str, Iterable[Candidate]]]:
         """The same of one VM, whose names mean one thing each."""
         by_name: dict[str, list[Candidate]] = defaultdict(list)
         for candidate in self.offered_at(vm, now):
@@ -108,14 +131,14 @@ class Directory:
         yield from by_name.items()
 
     def offered_at(self, vm: str, now: float) -> list[Candidate]:
-        """What stands behind `/vm/{vm}`: a node key, or a curator's slug of a node or a model. Raises ApiError."""
+        """What is behind `/vm/{vm}`: a node, a curator's slug of a node or a model, an owned VM. Raises ApiError."""
         target = self._slugs.get(vm, vm)
-        if target in self._by_name and vm in self._slugs:
-            chosen = self._choose(target, self._by_name[target])
+        if target in self._offers.by_name and vm in self._slugs:
+            chosen = self._choose(target, list(self._offers.by_name[target].values()))
             return [c for c in chosen.candidates if c.believed.valid_until > now]
-        known = self._by_node.get(target, [])
+        known = self._offers.by_node.get(target, {}).values() or self._owned(target, now)
         current = [believed for believed in known if believed.valid_until > now]
-        if not current and (known or vm in self._slugs or self._was_seen(vm, now)):
+        if not current and (known or vm in self._slugs or self.names.was_seen(vm, now)):
             raise away(vm)
         if not known:
             raise NotFound(f"There is no VM {vm} here.", code="vm_not_found")
@@ -123,49 +146,33 @@ class Directory:
 
     def current(self, now: float) -> list[Believed]:
         """Every believed advert that has not expired."""
-        return [believed for believed in self._believed if believed.valid_until > now]
+        return [believed for believed in self._offers.listed.values() if believed.valid_until > now]
+
+    def all_keys(self) -> list[Key]:
+        """Of all that is believed."""
+        return list(self._offers.listed)
+
+    def get(self, key: Key) -> Believed | None:
+        return self._offers.listed.get(key)
 
     def names_seen(self, now: float) -> dict[str, float]:
-        """When each name was last valid, for the next directory and for a restart. Bounded; forgotten after a day."""
-        named = (*self._by_name.items(), *self._by_alias.items())
-        labels = (f"{name}@{qualifier}" for name, groups in named for group in groups for qualifier in group.qualifiers)
-        current = dict.fromkeys((*self._by_name, *self._by_alias, *self._by_node, *labels), now)
-        kept = {name: at for name, at in self._seen.items() if now - at < NAME_MEMORY_S} | current
-        return dict(sorted(kept.items(), key=lambda item: -item[1])[:_NAMES_KEPT])
+        """When each name was last valid, for a restart. Bounded; forgotten after a day."""
+        return self.names.seen(now)
 
-    def _index(self) -> None:
-        groups: dict[tuple[str, str], Group] = {}
-        for believed in self._believed:
-            self._by_node[believed.advert.node].append(believed)
-            for offer in believed.advert.offers:
-                operator = None if offer.weights_sha256 else believed.advert.operator
-                key = (offer.model, offer.weights_sha256 or str(operator))
-                group = groups.get(key)
-                if group is None:
-                    group = groups[key] = Group(offer.model, offer.weights_sha256, operator)
-                    self._by_name[offer.model].append(group)
-                group.candidates.append(Candidate(believed, offer))
-        for group in groups.values():
-            for alias in group.aliases:
-                self._by_alias[alias].append(group)
-        self._digests = {
-            name: sorted({group.digest for group in groups if group.digest}) for name, groups in self._by_name.items()
-        }
-
-    def _was_seen(self, name: str, now: float) -> bool:
-        return now - self._seen.get(name, 0.0) < NAME_MEMORY_S
+    def _owned(self, item_hash: str, now: float) -> Collection[Believed]:
+        """The newest advert of those whose operator owns that virtual machine; none is nobody's business."""
+        claims = self._offers.by_vm.get(item_hash, {}).values()
+        owned = [believed for believed in claims if believed.valid_until > now and self._owns(believed)]
+        return [max(owned, key=lambda believed: believed.advert.issued_at)] if owned else []
 
     def _missing(self, name: str, groups: Sequence[Group], now: float) -> ApiError:
-        if self._was_seen(name, now) or ("@" in name and self._was_seen_longer(name, now)):
+        if self.names.was_seen(name, now) or ("@" in name and self.names.was_seen_longer(name, now)):
             return away(name)
         if groups:
-            text = f"Nobody offers {name!r} here. {choices(groups, self._digests)}"
+            text = f"Nobody offers {name!r} here. {choices(groups, self._offers.digests)}"
         else:
             text = f"The model {name!r} does not exist here. GET /v1/models lists what does."
         return NotFound(text, param="model", code="model_not_found")
-
-    def _was_seen_longer(self, name: str, now: float) -> bool:
-        return any(seen.startswith(name) and self._was_seen(seen, now) for seen in self._seen)
 
     def _qualified(self, name: str, groups: Sequence[Group], qualifier: str, now: float) -> Group:
         _check_qualifier(name, qualifier)
@@ -184,8 +191,8 @@ class Directory:
         return chosen
 
     def _preferred(self, base: str, groups: Sequence[Group]) -> Group | None:
-        names = {base, *({group.model for group in groups} if len({group.model for group in groups}) == 1 else ())}
-        for name in sorted(names, key=lambda candidate: candidate != base):
+        models = {group.model for group in groups}
+        for name in (base, *models) if len(models) == 1 else (base,):
             if name in self._pins:
                 return next((g for g in groups if g.digest == self._pins[name]), Group(name, self._pins[name], None))
         if len(groups) == 1:
@@ -194,7 +201,7 @@ class Directory:
         return explicit[0] if len(explicit) == 1 else None
 
     def _ambiguous(self, name: str, groups: Sequence[Group]) -> ApiError:
-        text = f"{name!r} means several models here. {choices(groups, self._digests)}"
+        text = f"{name!r} means several models here. {choices(groups, self._offers.digests)}"
         return BadRequest(text, param="model", code="model_ambiguous")
 
 

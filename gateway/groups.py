@@ -6,8 +6,9 @@ A digest is a claim, not a proof, and a null digest is worth its operator's word
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from gateway.challenge import Identity, identity
 from registry.advert import Offer
@@ -17,6 +18,7 @@ _DIGEST_SHOWN = 12
 _CHOICES_SHOWN = 100
 
 Digests = Mapping[str, Sequence[str]]  # model -> the digests that are claimed for it, sorted
+Spot = tuple[str, str, int]  # operator, node, and which of the advert's offers
 
 
 @dataclass(frozen=True)
@@ -43,33 +45,75 @@ class Candidate:
         return identity(self.believed.advert)
 
 
-@dataclass
 class Group:
     """Offers that are one model: same name and same weights. Without a digest, those of one operator."""
 
-    model: str
-    digest: str | None
-    operator: str | None
-    candidates: list[Candidate] = field(default_factory=list)
+    def __init__(self, model: str, digest: str | None, operator: str | None) -> None:
+        self.model = model
+        self.digest = digest
+        self.operator = operator
+        self._candidates: dict[Spot, Candidate] = {}
+        self._operators: Counter[str] = Counter()
+        self._aliases: Counter[str] = Counter()
+        self._explicit = 0
+
+    def __repr__(self) -> str:
+        return f"<Group {self.model}@{self.digest or self.operator} candidates={len(self)}>"
+
+    def __len__(self) -> int:
+        return len(self._candidates)
+
+    @property
+    def candidates(self) -> Iterable[Candidate]:
+        return self._candidates.values()
 
     @property
     def explicit(self) -> bool:
-        return any(candidate.believed.explicit for candidate in self.candidates)
+        return self._explicit > 0
 
     @property
-    def aliases(self) -> frozenset[str]:
-        return frozenset(alias for candidate in self.candidates for alias in candidate.offer.aliases)
+    def aliases(self) -> Iterable[str]:
+        return self._aliases.keys()
 
-    @property
-    def qualifiers(self) -> frozenset[str]:
-        """All that may stand behind the @ of this group's names, digests in full."""
-        operators = {candidate.operator for candidate in self.candidates}
-        return frozenset({*operators, self.digest} if self.digest else operators)
+    def add(self, spot: Spot, candidate: Candidate) -> list[str]:
+        """Take a candidate; returns the aliases that are new to the group."""
+        self._candidates[spot] = candidate
+        self._operators[candidate.operator] += 1
+        self._explicit += candidate.believed.explicit
+        own = set(candidate.offer.aliases)
+        new = [alias for alias in own if alias not in self._aliases]
+        self._aliases.update(own)
+        return new
+
+    def remove(self, spot: Spot) -> list[str]:
+        """Drop a candidate; returns the aliases that nobody here goes by any longer."""
+        candidate = self._candidates.pop(spot)
+        self._explicit -= candidate.believed.explicit
+        _take_away(self._operators, [candidate.operator])
+        return _take_away(self._aliases, set(candidate.offer.aliases))
 
     def matches(self, qualifier: str) -> bool:
         if qualifier.startswith("0x"):
-            return any(candidate.operator == qualifier for candidate in self.candidates)
+            return self._operators[qualifier] > 0
         return self.digest is not None and self.digest.startswith(qualifier)
+
+
+def fits(candidate: Candidate, qualifier: str) -> bool:
+    """Does what stands behind the @ mean this candidate?"""
+    if qualifier.startswith("0x"):
+        return candidate.operator == qualifier
+    return (candidate.offer.weights_sha256 or "").startswith(qualifier)
+
+
+def names_of(believed: Believed) -> Iterator[str]:
+    """Every name that an advert gives meaning to: its node, its models and aliases, and all of them with an @."""
+    yield believed.advert.node
+    for offer in believed.advert.offers:
+        for name in (offer.model, *dict.fromkeys(offer.aliases)):
+            yield name
+            yield f"{name}@{believed.advert.operator}"
+            if offer.weights_sha256:
+                yield f"{name}@{offer.weights_sha256}"
 
 
 def choices(groups: Sequence[Group], digests: Digests) -> str:
@@ -88,6 +132,15 @@ def label(group: Group, digests: Digests) -> str:
     beside = [digest for digest in among[max(at - 1, 0) : at + 2] if digest != group.digest]
     shared = max((_shared(group.digest, digest) for digest in beside), default=0)
     return f"{group.model}@{group.digest[: max(_DIGEST_SHOWN, shared + 4)]}"
+
+
+def _take_away(counts: Counter[str], names: Iterable[str]) -> list[str]:
+    """One less of each; returns those of which none are left."""
+    counts.subtract(names)
+    gone = [name for name in names if counts[name] <= 0]
+    for name in gone:
+        del counts[name]
+    return gone
 
 
 def _shared(one: str, other: str) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +17,7 @@ from gateway.addresses import GuardedResolver
 from gateway.challenge import challenge
 from gateway.config import ListConfig, ShowConfig
 from registry.advert import Advert, Envelope, Refused
-from registry.backend import BackendError, open_backend
+from registry.backend import Backend, BackendError, fetch_all, open_backend
 from registry.keys import NodeKey
 from registry.signing import open_signed
 from registry.trust import Policy, Trust, Verdict
@@ -79,19 +80,37 @@ async def judge_all(config: ListConfig) -> list[Row]:
 
 
 async def _fetch(urls: Sequence[str]) -> list[str]:
-    """Each different posting once, in the order it was first seen."""
+    """Each different posting once, in the order it was first seen. Of the hosts of one board, one that answers will do.
+
+    Raises BackendError if a board cannot be read at all.
+    """
     found: dict[str, None] = {}
-    for url in urls:
-        backend = open_backend(url)
-        try:
-            if not await backend.exists():
-                print(
-                    f"waypost: there is nothing at {url} yet: publishing makes it, or check the path", file=sys.stderr
-                )
-            found |= dict.fromkeys(await backend.fetch())
-        finally:
-            await backend.close()
+    async with AsyncExitStack() as stack:
+        boards: dict[str, list[Backend]] = {}
+        for url in urls:
+            backend = open_backend(url)
+            stack.push_async_callback(backend.close)
+            boards.setdefault(backend.board, []).append(backend)
+        for hosts in boards.values():
+            found |= dict.fromkeys(await _fetch_board(hosts))
     return list(found)
+
+
+async def _fetch_board(hosts: Sequence[Backend]) -> list[str]:
+    """What the hosts of one board show; a line to stderr for each that is away. Raises BackendError if all are."""
+    outcomes = await asyncio.gather(*(_fetch_host(host) for host in hosts), return_exceptions=True)
+    failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    for failure in failures:
+        if not isinstance(failure, BackendError) or len(failures) == len(hosts):
+            raise failure
+        print(f"waypost: {failure}; the other hosts of this board are read", file=sys.stderr)
+    return [text for outcome in outcomes if not isinstance(outcome, BaseException) for text in outcome]
+
+
+async def _fetch_host(host: Backend) -> list[str]:
+    if not await host.exists():
+        print(f"waypost: there is nothing at {host.url} yet: publishing makes it, or check the path", file=sys.stderr)
+    return await fetch_all(host)
 
 
 async def _probe(config: ListConfig, verdicts: Iterable[tuple[str, Verdict]]) -> dict[str, Refused]:

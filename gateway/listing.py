@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from gateway.groups import Candidate
 
 
-def describe(name: str, candidates: Sequence[Candidate], now: float) -> dict[str, Any] | None:
+def describe(name: str, candidates: Iterable[Candidate], now: float) -> dict[str, Any] | None:
     """One item of OpenAI's list, for the candidates that count now; None where there is none."""
     current = [candidate for candidate in candidates if candidate.believed.valid_until > now]
     if not current:

@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from gateway.hosts import HostState
+
+
+class _Registries(Collector):
+    def __init__(self, read: Callable[[], Iterable[HostState]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        prefix, label = "waypost_gateway_registry", ["registry"]
+        up = GaugeMetricFamily(f"{prefix}_up", "Whether the registry answers.", labels=label)
+        missing = GaugeMetricFamily(
+            f"{prefix}_missing", "What another host of the same board shows and this one does not.", labels=label
+        )
+        faults = CounterMetricFamily(
+            f"{prefix}_faults", "Entries that nobody can have posted as they were shown.", labels=label
+        )
+        for state in self._read():
+            up.add_metric([state.url], state.up)
+            missing.add_metric([state.url], state.missing)
+            faults.add_metric([state.url], state.faults)
+        yield from (up, missing, faults)
 
 
 class Metrics:
@@ -31,6 +55,10 @@ class Metrics:
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """A value that is read when it is asked for."""
         Gauge(f"waypost_gateway_{name}", text, registry=self._registry).set_function(read)
+
+    def registries(self, read: Callable[[], Iterable[HostState]]) -> None:
+        """What is known of each registry, read when it is asked for."""
+        self._registry.register(_Registries(read))
 
     def observe(self, request: web.Request, status: int, seconds: float) -> None:
         """One finished request."""

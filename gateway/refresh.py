@@ -1,41 +1,35 @@
-"""The loop that keeps the directory true: fetch, verify, apply; and what it does while registries are away.
+"""The loop that keeps the directory true: what readers bring is judged, and what changed by it is applied.
 
-One follower reads every registry. It owns the trust state, the directory in force and the snapshot. Not here: the rules
-(`registry.trust`), names (`directory`), and proofs of possession (`challenge`).
+One follower for all registries. It owns the trust state, the directory in force and when the snapshot is written. Not
+here: reading (reader), the rules (`registry.trust`), names (directory), and proofs of possession (challenge).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import chain
 
 import aiohttp
 
-from gateway.challenge import Prover
+from gateway.challenge import Prover, identity
 from gateway.directory import Directory
+from gateway.hosts import Episode, Hosts, HostState, Turn
+from gateway.ownership import Ownership
+from gateway.pace import Pace
+from gateway.reader import Reader
+from gateway.renewal import Renewal
+from gateway.saving import Saving
 from gateway.snapshot import Memory, Snapshot
-from gateway.tls import verification
-from registry.advert import MAX_ENVELOPE_BYTES
-from registry.backend import Backend, BackendError
-from registry.trust import Believed, Trust
-from relay.http import read_at_most
+from registry.backend import Backend
+from registry.trust import Believed, Curation, Key, Trust, Verdict
 
 log = logging.getLogger("waypost.gateway")
 
-_BACKOFF_FIRST_S = 0.5
-_BACKOFF_MOST_S = 10.0
 _SETTLE_S = 0.05  # postings that come together are applied together
 _TICK_S = 1.0
-_SAVE_EVERY_S = 1.0
-_BATCH = 100  # postings verified before the loop is given back
-_RENEW_BEFORE = 3  # a node is asked for its advert in the last third of the one known
-_RENEW_EVERY_S = 20.0
-_RENEW_LIMIT_S = 10.0
-_ASKED_FOR_S = 86_400
-_RENEW_AT_ONCE = 32
 
 
 class Follower:
@@ -50,113 +44,87 @@ class Follower:
         snapshot: Snapshot,
         pins: dict[str, str],
         clock: Callable[[], float],
-        on_apply: Callable[[frozenset[str]], None],
+        on_gone: Callable[[str], None],
     ) -> None:
-        self.directory = Directory()
         self.ready = asyncio.Event()  # something has been read: a registry, or a snapshot
-        self._backends = backends
+        self.refused = 0
+        self.ownership = Ownership(backends, clock)
+        self.renewal = Renewal(session, self.consider, clock)
+        self.hosts = Hosts([backend.board for backend in backends])
+        self.readers = [
+            Reader(backend, partial(self._consider_from, number), self.ready.set, lambda: self._rules)
+            for number, backend in enumerate(backends)
+        ]
         self._trust = trust
         self._prover = prover
-        self._session = session
         self._snapshot = snapshot
         self._pins = pins
         self._clock = clock
-        self._on_apply = on_apply
+        self._on_gone = on_gone
         self._changed = asyncio.Event()
         self._rules = asyncio.Event()  # set, and replaced, when a posting changes which others count
-        self._names: dict[str, float] = {}  # when each was last valid
-        self._believed: list[Believed] = []
-        self._lapsed: dict[str, Believed] = {}  # by node, those that ended lately and were not replaced
-        self._next_expiry = math.inf
-        self._unsaved = False
-        self.refused = 0
+        self._curation: Curation | None = None
+        self.directory = self._new_directory()
+        self._saving = Saving(snapshot, trust, lambda: self.directory.names_seen(clock()))
 
     def __repr__(self) -> str:
-        return f"<Follower {self.directory!r} registries={len(self._backends)} refused={self.refused}>"
+        return f"<Follower {self.directory!r} registries={len(self.readers)} refused={self.refused}>"
 
     async def run(self) -> None:
         """Until cancelled. The snapshot is read first, so that a registry which is away at start changes nothing."""
         await self._restore()
         try:
             async with asyncio.TaskGroup() as group:
-                for backend in self._backends:
-                    group.create_task(self._follow(backend))
+                for reader in self.readers:
+                    group.create_task(reader.run())
                 group.create_task(self._apply_changes())
-                group.create_task(self._renew_from_nodes())
-                group.create_task(self._save_often())
+                group.create_task(self.renewal.run())
+                group.create_task(self.ownership.run())
+                group.create_task(self._saving.run())
         finally:
-            await asyncio.shield(asyncio.to_thread(self._snapshot.save, self._memory()))
+            memory = Memory(self._trust.snapshot(self._clock()), self.directory.names_seen(self._clock()))
+            await asyncio.shield(asyncio.to_thread(self._snapshot.save, memory))
 
-    async def renew_due(self) -> None:
-        """Ask every node whose advert is near its end for a newer one."""
-        now = self._clock()
-        due = [listed for listed in (*self._believed, *self._lapsed.values()) if _is_due(listed, now)]
-        for start in range(0, len(due), _RENEW_AT_ONCE):
-            await asyncio.gather(*map(self._renew, due[start : start + _RENEW_AT_ONCE]))
-
-    async def _restore(self) -> None:
-        memory = await asyncio.to_thread(self._snapshot.load)
-        self._trust.restore(memory.postings, self._clock())
-        self._names = memory.names
-        if memory.postings:
-            self.ready.set()
-            self._apply()
-
-    async def _follow(self, backend: Backend) -> None:
-        failures = 0
-        while True:
-            rules = self._rules
-            try:
-                await self._consider_all(await backend.fetch())
-                if failures:
-                    log.info("registry %s is back", backend.url)
-                failures = 0
-                self.ready.set()
-                await self._watch(backend, rules)
-            except BackendError as error:
-                wait = min(_BACKOFF_FIRST_S * 2**failures, _BACKOFF_MOST_S) * random.uniform(0.5, 1.0)  # noqa: S311
-                level = logging.DEBUG if failures else logging.WARNING  # said once: it may be away for days
-                log.log(level, "a registry is away; what is known goes on: %s", error)
-                failures = min(failures + 1, 16)
-                await asyncio.sleep(wait)
-
-    async def _watch(self, backend: Backend, rules: asyncio.Event) -> None:
-        """Returns when the rules changed since the last fetch: what was refused before may count now."""
-        tasks = (asyncio.create_task(self._consider_new(backend)), asyncio.create_task(rules.wait()))
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _consider_new(self, backend: Backend) -> None:
-        number = 0
-        async for raw in backend.watch():
-            self._consider(raw)
-            self._changed.set()
-            number += 1
-            if number % _BATCH == 0:
-                await asyncio.sleep(0)
-
-    async def _consider_all(self, postings: list[str]) -> None:
-        for number, raw in enumerate(postings, 1):
-            self._consider(raw)
-            if number % _BATCH == 0:
-                await asyncio.sleep(0)
-        self._changed.set()
-
-    def _consider(self, raw: str) -> None:
+    def consider(self, raw: str) -> Verdict:
+        """Take one posting, wherever it comes from."""
         version = self._trust.policy_version
         verdict = self._trust.consider(raw, self._clock())
         if self._trust.policy_version != version:
             self._rules.set()
             self._rules = asyncio.Event()
+        if verdict.accepted and verdict.kind != "advert":
+            self._saving.soon()
         if not verdict.accepted:
             self.refused += 1
             log.debug("refused a posting of %s: %s (%s)", verdict.node, verdict.reason, verdict.detail)
+        self._changed.set()
+        return verdict
+
+    def registries(self) -> Iterator[HostState]:
+        """What is known of each host."""
+        for number, reader in enumerate(self.readers):
+            backend, missing = reader.backend, self.hosts.missing(number, self._clock())
+            yield HostState(backend.url, reader.up, missing, backend.faults)
+
+    def _consider_from(self, host: int, raw: str) -> None:
+        self.hosts.show(host, self.consider(raw), self._clock())
+
+    async def _restore(self) -> None:
+        memory = await asyncio.to_thread(self._snapshot.load)
+        pace = Pace()
+        for _ in self._trust.restoring(memory.postings, self._clock()):
+            await pace.step()
+        self.directory = self._new_directory(memory.names)
+        if memory.postings:
+            await self._apply()
+            self.ready.set()
+
+    def _new_directory(self, seen: dict[str, float] | None = None) -> Directory:
+        return Directory((), self._curation, self._pins, seen, self._owns)
+
+    def _owns(self, believed: Believed) -> bool:
+        """May the virtual machine that an advert claims lead to it?"""
+        return self.ownership.owns(believed) and self._prover.proven(identity(believed.advert))
 
     async def _apply_changes(self) -> None:
         while True:
@@ -164,67 +132,68 @@ class Follower:
                 async with asyncio.timeout(_TICK_S):
                     await self._changed.wait()
             except TimeoutError:
-                if self._clock() < self._next_expiry:
-                    self._prover.want(self._believed)  # those that failed, again
-                    continue
+                self._compare_hosts()
             else:
                 await asyncio.sleep(_SETTLE_S)
                 self._changed.clear()
-                self._unsaved = True
-            self._apply()
+            await self._apply()
 
-    def _apply(self) -> None:
-        now = self._clock()
-        before, self._believed = self._believed, self._trust.believed(now)
-        self._remember_lapsed(before, now)
-        self._next_expiry = min((listed.valid_until for listed in self._believed), default=math.inf)
-        names = {**self._names, **self.directory.names_seen(now)}  # what leaves now was valid until now
-        self.directory = Directory(self._believed, self._trust.curation(now), self._pins, names)
-        self._names = self.directory.names_seen(now)
-        self._prover.want(self._believed)
-        self._on_apply(frozenset(listed.advert.node for listed in self._believed))
+    async def _apply(self) -> None:
+        """Bring the directory up to date. Its readers see each advert, and each set of curators' lists, as a whole.
 
-    def _remember_lapsed(self, before: Sequence[Believed], now: float) -> None:
-        """A node whose advert ended while registries were away may have a newer one: it is asked for a day."""
-        ended = (one for one in (*self._lapsed.values(), *before) if now - _ASKED_FOR_S < one.valid_until <= now)
-        current = {one.advert.node for one in self._believed}
-        self._lapsed = {one.advert.node: one for one in ended if one.advert.node not in current}
+        Whom a curator drops is gone first, since another directory takes a while to make.
+        """
+        now, pace = self._clock(), Pace()
+        for change in self._trust.changes(now):
+            self._tell(change.key, self.directory.apply(change, now), change.believed)
+            self._saving.due()
+            await pace.step()
+        curation = self._trust.curation(now)
+        if curation is not self._curation:
+            await self._rebuild(curation, now)
+        self._prover.ask()
 
-    async def _renew_from_nodes(self) -> None:
-        while True:
-            await asyncio.sleep(_RENEW_EVERY_S)
-            await self.renew_due()
+    async def _rebuild(self, curation: Curation, now: float) -> None:
+        """Another directory, made beside the one in force, for other curators' lists."""
+        self._curation, before, pace = curation, self.directory, Pace()
+        after = self._new_directory()
+        for change in self._trust.afresh(now):
+            after.apply(change, now)
+            await pace.step()
+        for _ in after.names.inherit(before.names, now):
+            await pace.step()
+        self.directory = after
+        for key in chain(before.all_keys(), (key for key in after.all_keys() if before.get(key) is None)):
+            if not _same(before.get(key), after.get(key)):
+                self._tell(key, before.get(key), after.get(key))
+            await pace.step()
+        self._saving.due()
 
-    async def _renew(self, listed: Believed) -> None:
-        if raw := await self._advert_of(listed):
-            self._consider(raw)
-            self._changed.set()
+    def _tell(self, key: Key, before: Believed | None, after: Believed | None) -> None:
+        """Let everybody know what is believed of a node now."""
+        self._prover.follow(key, after)
+        self.renewal.follow(key, before, after)
+        self.ownership.follow(key, after)
+        if after is None and not self.directory.lists(key[1]):
+            self._on_gone(key[1])
 
-    async def _advert_of(self, listed: Believed) -> str | None:
-        url = listed.advert.url + "/.well-known/waypost/advert"
-        tls = verification(listed.advert.tls_spki_sha256)
-        try:
-            async with (
-                asyncio.timeout(_RENEW_LIMIT_S),
-                self._session.get(url, allow_redirects=False, ssl=tls) as response,
-            ):
-                body = await read_at_most(response, MAX_ENVELOPE_BYTES)
-                return body.decode() if response.status == 200 else None
-        except (aiohttp.ClientError, OSError, TimeoutError, UnicodeDecodeError) as error:
-            log.info("node %s could not be asked for its advert: %s", listed.advert.node, type(error).__name__)
-            return None
+    def _compare_hosts(self) -> None:
+        for episode in self.hosts.review([reader.whole for reader in self.readers], self._clock()):
+            self._log_episode(self.readers[episode.host].backend, episode)
 
-    async def _save_often(self) -> None:
-        while True:
-            await asyncio.sleep(_SAVE_EVERY_S)
-            if self._unsaved:
-                self._unsaved = False
-                await asyncio.to_thread(self._snapshot.save, self._memory())
-
-    def _memory(self) -> Memory:
-        return Memory(self._trust.snapshot(self._clock()), self._names)
+    def _log_episode(self, backend: Backend, episode: Episode) -> None:
+        if episode.turn is Turn.LEVEL:
+            log.info("registry %s shows what the other hosts of its board show", backend.url)
+            return
+        kind, who, node = episode.example or ("", "", None)
+        log.warning(
+            "registry %s withholds, or lags behind: another host of its board shows %d newer, such as the %s by %s%s",
+            backend.url, episode.missing, kind, who, f" for node {node}" if node else "",
+        )  # fmt: skip
 
 
-def _is_due(listed: Believed, now: float) -> bool:
-    lifetime = listed.advert.expires_at - listed.advert.issued_at
-    return listed.valid_until - now < lifetime / _RENEW_BEFORE
+def _same(one: Believed | None, other: Believed | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    same_text = one.envelope is other.envelope
+    return same_text and one.valid_until == other.valid_until and one.explicit == other.explicit

@@ -5,18 +5,23 @@ The postings are verified again when they are read, so the file is trusted for n
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from gateway.pace import Pace
+from registry.advert import Envelope
+
 log = logging.getLogger("waypost.gateway")
 _VERSION = 1
+_CHUNK_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,39 @@ class Snapshot:
             draft.write_bytes(orjson.dumps(content))
             draft.replace(self.path)
         except OSError as error:
-            log.error("the snapshot %s cannot be written: %s", self.path, error.strerror)
+            self._failed(error)
+
+    async def write(self, names: dict[str, float], pieces: Iterable[Sequence[Envelope]]) -> None:
+        """The same, piece by piece, without holding the loop."""
+        draft = self.path.with_suffix(f".{os.getpid()}.part")
+        try:
+            draft.touch(mode=0o600)
+            with draft.open("wb") as file:
+                async for chunk in _chunks(names, pieces):
+                    await asyncio.to_thread(file.write, chunk)
+            draft.replace(self.path)
+        except OSError as error:
+            self._failed(error)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _failed(self, error: OSError) -> None:
+        log.error("the snapshot %s cannot be written: %s", self.path, error.strerror)
+
+
+async def _chunks(names: dict[str, float], pieces: Iterable[Sequence[Envelope]]) -> AsyncIterator[bytes]:
+    """The same text as `save` writes, in parts of some size."""
+    pace, separator = Pace(), b""
+    chunk = bytearray(b'{"version":%d,"names":%s,"postings":[' % (_VERSION, orjson.dumps(names)))
+    for piece in pieces:
+        for envelope in piece:
+            chunk += separator + orjson.dumps(envelope.to_dict())
+            separator = b","
+            await pace.step()
+        if len(chunk) > _CHUNK_BYTES:
+            yield bytes(chunk)
+            chunk.clear()
+    yield bytes(chunk + b"]}")
 
 
 def _dicts(value: object) -> list[dict[str, Any]]:

@@ -28,6 +28,6 @@ class Tokens:
         self._kept[node] = (token, issued + LIFETIME_S)
         return token
 
-    def keep_only(self, nodes: frozenset[str]) -> None:
-        """Forget nodes that are gone."""
-        self._kept = {node: kept for node, kept in self._kept.items() if node in nodes}
+    def forget(self, node: str) -> None:
+        """That node is gone."""
+        self._kept.pop(node, None)

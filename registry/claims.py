@@ -6,12 +6,13 @@ Pure values; not here: clocks, policy (trust), bounds over many nodes (ledger).
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import combinations
 
 from registry.advert import Advert, Delegation, Envelope, Reason, Refused
+from registry.signing import Opened
 
 __all__ = ["MAX_SIGNERS", "Claims", "Record"]
 
@@ -22,11 +23,21 @@ MAX_SIGNERS = 8  # delegates remembered for one node; the operator's own wallet 
 class Record:
     """An authentic advert that sets a floor. `sound`: it was fully valid when it came, but for other adverts."""
 
+    opened: Opened
     advert: Advert
-    envelope: Envelope
-    signer: str
-    delegation: Delegation | None
     sound: bool
+
+    @property
+    def envelope(self) -> Envelope:
+        return self.opened.envelope
+
+    @property
+    def signer(self) -> str:
+        return self.opened.signer
+
+    @property
+    def delegation(self) -> Delegation | None:
+        return self.opened.delegation
 
     @property
     def seq(self) -> int:
@@ -61,14 +72,20 @@ class Claims:
     proof: tuple[Record, Record] | None = None
 
     def adding(self, record: Record) -> Claims:
-        """These claims with one more authentic advert."""
+        """These claims with one more authentic advert; the same object if that says nothing new."""
         proof = self.proof
         if twin := next((known for known in self.records() if known.differs(record)), None):
             proof = self._later_proof((twin, record))
         current = self.best.get(record.signer)
         if current is None or _better(record, current):
             return Claims(_bounded({**self.best, record.signer: record}), proof)
-        return Claims(self.best, proof)
+        return self if proof is self.proof else Claims(self.best, proof)
+
+    def held(self, opened: Opened) -> Record | None:
+        """The record of this very posting, if it is the best of its signer and was sound."""
+        record = self.best.get(opened.signer)
+        same = record is not None and (record.opened is opened or record.envelope == opened.envelope)
+        return record if same and record is not None and record.sound else None
 
     def without(self, signers: Set[str]) -> Claims:
         """These claims had `signers` never signed; the same object if they had not."""
@@ -111,12 +128,18 @@ class Claims:
         yield from self.proof or ()
         yield from self.best.values()
 
-    def sizes(self) -> Counter[str]:
+    @cached_property
+    def sizes(self) -> Mapping[str, int]:
         """Bytes held, by signer."""
-        sizes: Counter[str] = Counter()
+        sizes: dict[str, int] = {}
         for record in self.records():
-            sizes[record.signer] += record.size
+            sizes[record.signer] = sizes.get(record.signer, 0) + record.size
         return sizes
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes held."""
+        return sum(self.sizes.values())
 
     def _highest(self) -> Record | None:
         return max(self.best.values(), key=_rank, default=None)

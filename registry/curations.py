@@ -5,8 +5,9 @@ Highest seq per curator; where curators differ, the order of the policy decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from registry.advert import Curation as CurationText
 from registry.advert import Envelope, Reason, Refused
@@ -44,12 +45,14 @@ class Curations:
     def __init__(self, curators: tuple[str, ...]) -> None:
         self._curators = curators
         self._known: dict[str, tuple[_Listed, ...]] = {}
+        self._merged: tuple[float, Curation, float] | None = None  # from when, what, until when
 
     def __repr__(self) -> str:
         return f"Curations(known={len(self._known)} of {len(self._curators)})"
 
     def add(self, curation: CurationText, envelope: Envelope) -> None:
         """Take an authentic list that is not from the future."""
+        self._merged = None
         known = self._known.get(curation.curator, ())
         listed = _Listed(curation, envelope, frozenset(curation.operators), frozenset(curation.nodes))
         if not known or curation.seq > known[0].curation.seq:
@@ -70,15 +73,12 @@ class Curations:
             raise Refused(Reason.EQUIVOCATION, f"two lists of this curator have seq {highest}")
 
     def merged(self, now: float) -> Curation:
-        """What the lists in force say together."""
-        lists = self._current(now)
-        models: dict[str, str] = {}
-        slugs: dict[str, str] = {}
-        for listed in reversed(lists):
-            models.update(listed.curation.models)
-            slugs.update(listed.curation.slugs)
-        nodes = frozenset[str]().union(*(listed.nodes for listed in lists))
-        return Curation(models, slugs, nodes, frozenset[str]().union(*(listed.operators for listed in lists)))
+        """What the lists in force say together: the same object until that changes."""
+        if self._merged is None or not self._merged[0] <= now < self._merged[2]:
+            lists = self._current(now)
+            until = min((listed.curation.expires_at for listed in lists), default=inf)
+            self._merged = (now, _merge(lists), until)
+        return self._merged[1]
 
     def vouched_until(self, operator: str, node: str, now: float) -> int | None:
         """When the last list that names the operator or the node ends; None if none does now."""
@@ -98,6 +98,17 @@ class Curations:
         """The lists in force, in the order of the policy."""
         known = (self._known.get(curator, ()) for curator in self._curators)
         return [lists[0] for lists in known if len(lists) == 1 and _in_force(lists[0].curation, now)]
+
+
+def _merge(lists: Sequence[_Listed]) -> Curation:
+    """The first decides where they differ."""
+    models: dict[str, str] = {}
+    slugs: dict[str, str] = {}
+    for listed in reversed(lists):
+        models.update(listed.curation.models)
+        slugs.update(listed.curation.slugs)
+    nodes = frozenset[str]().union(*(listed.nodes for listed in lists))
+    return Curation(models, slugs, nodes, frozenset[str]().union(*(listed.operators for listed in lists)))
 
 
 def _in_force(curation: CurationText, now: float) -> bool:

@@ -20,7 +20,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from registry.fields import NODE_KEY, NODE_SIGNATURE, WALLET_SIGNATURE, decode_base64url, encode_base64url, matches
 from registry.reasons import Reason, Refused
 
-__all__ = ["KeyFileError", "NodeKey", "Wallet", "recover", "signed_bytes", "verify_node"]
+__all__ = [
+    "KeyFileError",
+    "NodeKey",
+    "Wallet",
+    "keccak256",
+    "recover",
+    "recover_message",
+    "signed_bytes",
+    "verify_node",
+]
 
 _CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _HEX_KEY = re.compile(rb"(?:0x)?([0-9a-fA-F]{64})\s*")
@@ -91,8 +100,17 @@ class Wallet(_KeyFile):
 
     def sign(self, tag: str, text: str) -> str:
         """EIP-191 over the tagged hash of `text`: "0x" and 130 hex digits, low s, v 27 or 28."""
-        raw: bytes = self._key.sign_recoverable(_personal_hash(signed_bytes(tag, text)), hasher=None)
+        return self.sign_message(signed_bytes(tag, text))
+
+    def sign_message(self, message: bytes) -> str:
+        """EIP-191 `personal_sign` over any bytes, in the same form."""
+        raw = self.sign_digest(_personal_hash(message))
         return "0x" + raw[:64].hex() + f"{raw[64] + 27:02x}"
+
+    def sign_digest(self, digest: bytes) -> bytes:
+        """r, s (low) and the recovery bit, 65 bytes, over a 32-byte digest such as that of a transaction."""
+        raw: bytes = self._key.sign_recoverable(digest, hasher=None)
+        return raw
 
     def __repr__(self) -> str:
         return f"Wallet({self.address})"
@@ -121,6 +139,11 @@ def signed_bytes(tag: str, text: str) -> bytes:
 
 def recover(tag: str, text: str, signature: str) -> str:
     """The address that signed `text`; raises Refused (bad signature) for anything but the one valid encoding."""
+    return recover_message(signed_bytes(tag, text), signature)
+
+
+def recover_message(message: bytes, signature: str) -> str:
+    """The address whose EIP-191 signature over any bytes this is; raises as `recover` does."""
     if not matches(WALLET_SIGNATURE, signature):
         raise _bad("must be 0x and 130 lower-case hex digits")
     raw = bytes.fromhex(signature[2:])
@@ -129,7 +152,7 @@ def recover(tag: str, text: str, signature: str) -> str:
     if int.from_bytes(raw[32:64]) > _CURVE_ORDER // 2:
         raise _bad("s must be in the lower half")
     recoverable = raw[:64] + bytes([raw[64] - 27])
-    digest = _personal_hash(signed_bytes(tag, text))
+    digest = _personal_hash(message)
     try:
         key = PublicKey.from_signature_and_message(recoverable, digest, hasher=None)
     except Exception as error:  # coincurve raises bare Exception where no key recovers
@@ -165,16 +188,17 @@ def _read_key(path: Path) -> bytes:
     return bytes.fromhex(match[1].decode())
 
 
+def keccak256(data: bytes) -> bytes:
+    """Ethereum's hash, 32 bytes."""
+    return keccak.new(digest_bits=256, data=data).digest()
+
+
 def _personal_hash(message: bytes) -> bytes:
-    return _keccak(b"\x19Ethereum Signed Message:\n%d%s" % (len(message), message))
+    return keccak256(b"\x19Ethereum Signed Message:\n%d%s" % (len(message), message))
 
 
 def _address(key: PublicKey) -> str:
-    return "0x" + _keccak(key.format(compressed=False)[1:])[-20:].hex()
-
-
-def _keccak(data: bytes) -> bytes:
-    return keccak.new(digest_bits=256, data=data).digest()
+    return "0x" + keccak256(key.format(compressed=False)[1:])[-20:].hex()
 
 
 def _bad(detail: str) -> Refused:

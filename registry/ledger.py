@@ -27,11 +27,12 @@ class Ledger:
     def __init__(self) -> None:
         self._claims: dict[str, Claims] = {}
         self._held: Counter[str] = Counter()
+        self._total = 0
         self._revocations: dict[str, tuple[Revocation, Envelope]] = {}
         self.revoked: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
-        return f"Ledger(nodes={len(self._claims)}, bytes={self._held.total()}, revoked={len(self.revoked)})"
+        return f"Ledger(nodes={len(self._claims)}, bytes={self._total}, revoked={len(self.revoked)})"
 
     @property
     def nodes(self) -> Mapping[str, Claims]:
@@ -40,13 +41,18 @@ class Ledger:
     def claims(self, node: str) -> Claims:
         return self._claims.get(node, _NOTHING)
 
-    def add(self, record: Record, now: float) -> None:
-        """Take an authentic advert; raises Refused (too large) beyond the bound."""
+    def add(self, record: Record, now: float) -> bool:
+        """Take an authentic advert; True if that changed anything. Raises Refused (too large) beyond the bound."""
         node = record.advert.node
-        if not self.has_room(record):
+        before = self.claims(node)
+        after = before.adding(record)
+        if after is before:
+            return False
+        if not self._has_room(record, before, after):
             self._forget(now)
             self.check_room(record)
         self._put(node, self.claims(node).adding(record))
+        return True
 
     def check_room(self, record: Record) -> None:
         if not self.has_room(record):
@@ -55,20 +61,23 @@ class Ledger:
     def has_room(self, record: Record) -> bool:
         """Is `record` kept already, or is there room for what it adds?"""
         before = self.claims(record.advert.node)
-        growth = before.adding(record).sizes()
-        growth.subtract(before.sizes())
-        added = growth[record.signer]
+        return self._has_room(record, before, before.adding(record))
+
+    def _has_room(self, record: Record, before: Claims, after: Claims) -> bool:
+        if after is before or self._total - before.size + after.size <= MAX_DELEGATE_BYTES:
+            return True
+        added = after.sizes.get(record.signer, 0) - before.sizes.get(record.signer, 0)
         mine = self._held[record.signer] + added
         if added <= 0 or record.own:
             return added <= 0 or mine <= MAX_OPERATOR_BYTES
-        by_delegates = self._held.total() - self._held[record.advert.operator] + added
+        by_delegates = self._total - self._held[record.advert.operator] + added
         return mine <= MAX_DELEGATE_BYTES and by_delegates <= MAX_OPERATOR_BYTES
 
-    def revoke(self, revocation: Revocation, envelope: Envelope) -> bool:
-        """Take an authentic revocation; True if adverts were dropped. Raises Refused (too large) beyond the bound."""
+    def revoke(self, revocation: Revocation, envelope: Envelope) -> list[str]:
+        """Take an authentic revocation; the nodes whose adverts were dropped. Raises Refused beyond the bound."""
         self.check_revocation_room(revocation, envelope)
         if self.revoked.issuperset(revocation.delegates):
-            return False
+            return []
         self._revocations = {**self._kept_beside(revocation), envelope.text: (revocation, envelope)}
         self.revoked |= set(revocation.delegates)
         return self._drop_revoked()
@@ -91,12 +100,12 @@ class Ledger:
         new = set(revocation.delegates)
         return {text: known for text, known in self._revocations.items() if not new.issuperset(known[0].delegates)}
 
-    def _drop_revoked(self) -> bool:
+    def _drop_revoked(self) -> list[str]:
         left = {node: claims.without(self.revoked) for node, claims in self._claims.items()}
         changed = [node for node, claims in left.items() if claims is not self._claims[node]]
         for node in changed:
             self._put(node, left[node])
-        return bool(changed)
+        return changed
 
     def _forget(self, now: float) -> None:
         """Drop nodes whose adverts ended so long ago that an older one cannot be alive either."""
@@ -105,9 +114,15 @@ class Ledger:
                 self._put(node, _NOTHING)
 
     def _put(self, node: str, claims: Claims) -> None:
-        self._held.subtract(self.claims(node).sizes())
-        self._held.update(claims.sizes())
-        self._held = +self._held
+        before = self.claims(node)
+        self._total += claims.size - before.size
+        for signer, size in before.sizes.items():
+            self._held[signer] -= size
+        for signer, size in claims.sizes.items():
+            self._held[signer] += size
+        for signer in before.sizes:
+            if not self._held[signer]:
+                del self._held[signer]
         if claims.best:
             self._claims[node] = claims
         else:

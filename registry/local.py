@@ -10,25 +10,26 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from registry.advert import MAX_ENVELOPE_BYTES, Advert, Envelope, Kind, Refused
-from registry.backend import BackendError
+from registry.backend import BackendError, Unreachable
 from registry.seen import Seen
 
 __all__ = ["SqliteBackend"]
 
 BUSY_S = 5.0  # how long a write waits for another process
+BATCH = 500  # rows read in one step
 POLL_S = 0.2  # how late `watch` may see a posting
 
 _PREFIX = "sqlite:///"
 _SCHEMA = "CREATE TABLE IF NOT EXISTS postings (id INTEGER PRIMARY KEY AUTOINCREMENT, envelope BLOB NOT NULL)"
 # Whoever writes to the file may store any type and any length; one byte above the limit is still "too large".
-_SELECT = "SELECT id, substr(CAST(envelope AS BLOB), 1, ?) FROM postings WHERE id > ? ORDER BY id"
+_SELECT = "SELECT id, substr(CAST(envelope AS BLOB), 1, ?) FROM postings WHERE id > ? ORDER BY id LIMIT ?"
 
 _T = TypeVar("_T")
 
@@ -52,7 +53,8 @@ class SqliteBackend:
 
     def __init__(self, url: str) -> None:
         """ValueError if the URL is not sqlite:///relative.db or sqlite:////absolute.db."""
-        self.url = url
+        self.url = self.board = url
+        self.faults = 0
         self._path = _path(url)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="registry")
         self._connection: sqlite3.Connection | None = None
@@ -68,12 +70,15 @@ class SqliteBackend:
     async def publish(self, envelope_json: str) -> None:
         await self._write(lambda db: _insert(db, envelope_json))
 
-    async def fetch(self) -> list[str]:
-        rows: list[tuple[int, str]] = await self._read(lambda db: _select(db, 0), absent=[])
-        self._seen = Seen()
-        for row_id, text in rows:
-            self._seen.add(row_id, text)
-        return [text for _, text in rows]
+    async def fetch(self) -> AsyncIterator[list[str]]:
+        seen, last = Seen(), 0
+        none: list[tuple[int, str]] = []
+        while rows := await self._read(partial(_select, after=last, limit=BATCH), absent=none):
+            for row_id, text in rows:
+                seen.add(row_id, text)
+            last = rows[-1][0]
+            yield [text for _, text in rows]
+        self._seen = seen
 
     async def watch(self) -> AsyncIterator[str]:
         state = None
@@ -91,6 +96,15 @@ class SqliteBackend:
 
     async def retire(self, operator: str, node: str, below_seq: int) -> None:
         await self._read(lambda db: _delete(db, operator, node, below_seq), absent=None)
+
+    async def allow(self, delegate: str) -> bool:
+        return False
+
+    async def disallow(self, delegates: Sequence[str]) -> bool:
+        return False
+
+    async def vm_owner(self, item_hash: str) -> str | None:
+        return None
 
     async def close(self) -> None:
         with contextlib.suppress(RuntimeError):  # closed already
@@ -116,7 +130,7 @@ class SqliteBackend:
             return work()
         except (sqlite3.Error, OSError) as error:
             self._disconnect()
-            raise BackendError(f"registry {self.url}: {_explain(self._path, error)}") from error
+            raise Unreachable(f"registry {self.url}: {_explain(self._path, error)}") from error
 
     def _is_absent(self) -> bool:
         """No file, and none was open; a folder that is missing is for the connection to tell."""
@@ -186,8 +200,8 @@ def _insert(db: sqlite3.Connection, text: str) -> None:
     db.execute("INSERT INTO postings (envelope) VALUES (?)", (text.encode("utf-8", "surrogatepass"),))
 
 
-def _select(db: sqlite3.Connection, after: int) -> list[tuple[int, str]]:
-    rows = db.execute(_SELECT, (MAX_ENVELOPE_BYTES + 1, after))
+def _select(db: sqlite3.Connection, after: int, limit: int = -1) -> list[tuple[int, str]]:
+    rows = db.execute(_SELECT, (MAX_ENVELOPE_BYTES + 1, after, limit))
     return [(row_id, bytes(raw or b"").decode("utf-8", "replace")) for row_id, raw in rows]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from registry.advert import Advert, Curation, Delegation, Envelope, Kind, Reason, Refused, Revocation
 from registry.keys import NodeKey, Wallet, recover, signed_bytes, verify_node
@@ -35,9 +36,10 @@ TAG_DELEGATION = "waypost delegation v1"
 TAG_REVOCATION = "waypost revocation v1"
 TAG_CURATION = "waypost curation v1"
 _TAG_CHALLENGE = "waypost challenge v1"
+_REMEMBERED_CHARS = 2048  # longer delegations are opened each time
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Opened:
     """An authentic text with who signed it; `delegation` is set if that was a delegate."""
 
@@ -104,9 +106,16 @@ def open_delegation(signed: Mapping[str, str]) -> Delegation:
     text, signature = signed.get("text"), signed.get("signature")
     if not isinstance(text, str) or not isinstance(signature, str):
         raise Refused(Reason.MALFORMED, 'a delegation must be {"text", "signature"}, both strings')
+    return _remembered(text, signature) if len(text) <= _REMEMBERED_CHARS else _open_delegation(text, signature)
+
+
+def _open_delegation(text: str, signature: str) -> Delegation:
     delegation = Delegation.read(text)
     _check_signer(TAG_DELEGATION, text, signature, delegation.operator)
     return delegation
+
+
+_remembered = lru_cache(maxsize=4096)(_open_delegation)  # one delegation comes with many adverts
 
 
 def _open_advert(envelope: Envelope) -> Opened:

@@ -6,25 +6,28 @@ Not here: signatures (signing), periods (periods), challenges and DNS (gateway),
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
 
 from registry.advert import MAX_AHEAD_S, Advert, Envelope, Kind, Reason, Refused, Revocation
 from registry.advert import Curation as CurationText
-from registry.claims import Record
+from registry.changes import Changes
+from registry.claims import Claims, Record
 from registry.curations import Curation, Curations
 from registry.ledger import Ledger
+from registry.memo import Memo, kind_of
 from registry.periods import check_advert, check_delegation, check_not_future
 from registry.policy import Policy
 from registry.signing import Opened, open_envelope
+from registry.standing import Standing
 from registry.urls import check_site, parse_url
-from registry.verdict import Believed, Verdict
+from registry.verdict import Believed, Change, Key, Verdict
 
-__all__ = ["Believed", "Curation", "Policy", "Trust", "Verdict"]
+__all__ = ["Believed", "Change", "Curation", "Key", "Policy", "Trust", "Verdict"]
 
-_ALWAYS = float("inf")
+_UNKNOWN = Ledger()
 
 
 class Trust:
@@ -39,6 +42,9 @@ class Trust:
         self.policy_version = 0
         self._ledgers: dict[str, Ledger] = {}
         self._curations = Curations(policy.curators)
+        self._standing = Standing(policy, self._curations)
+        self._memo = Memo()
+        self._changes = Changes()
 
     def __repr__(self) -> str:
         nodes = sum(len(ledger.nodes) for ledger in self._ledgers.values())
@@ -54,45 +60,76 @@ class Trust:
 
     def believed(self, now: float) -> list[Believed]:
         """The adverts that count now, tombstones left out."""
-        found = []
-        for ledger in self._ledgers.values():
-            for claims in ledger.nodes.values():
-                winner = claims.winner()
-                if winner is None or winner.advert.is_tombstone or not self._stands(winner, now):
-                    continue
-                until, explicit = self._trusted(winner.advert.operator, winner.advert.node, now)
-                if until > now:
-                    ends = min(winner.valid_until, until)
-                    found.append(Believed(winner.advert, winner.envelope, ends, explicit))
-        return found
+        keys = [(operator, node) for operator, ledger in self._ledgers.items() for node in ledger.nodes]
+        return [believed for key in keys if (believed := self._believed(key, now)) is not None]
+
+    def changes(self, now: float) -> Iterator[Change]:
+        """What may have changed since it was last told, each node once. It costs what it tells, and may be left early.
+
+        Of another `curation(now)` it tells only whom that drops: when that is a new object, ask `afresh`.
+        """
+        while (key := self._changes.take(now)) is not None:
+            yield self._change(key, now)
+
+    def afresh(self, now: float) -> Iterator[Change]:
+        """Every node of which something is believed, whatever was told before. What changes meanwhile is a change."""
+        self._changes.clear()
+        for operator, ledger in list(self._ledgers.items()):
+            for node in list(ledger.nodes):
+                change = self._change((operator, node), now)
+                if change.believed is not None:
+                    yield change
 
     def curation(self, now: float) -> Curation:
-        """What the curators in force say together."""
+        """What the curators in force say together: the same object for as long as that is so."""
         return self._curations.merged(now)
 
     def snapshot(self, now: float) -> list[dict[str, Any]]:
         """The signed envelopes from which `restore` rebuilds floors, revocations, lists and proofs, at any time."""
-        envelopes = [*self._curations.envelopes()]
-        for ledger in self._ledgers.values():
-            envelopes.extend(ledger.envelopes())
-        return [envelope.to_dict() for envelope in envelopes]
+        return [envelope.to_dict() for envelopes in self.envelopes() for envelope in envelopes]
+
+    def envelopes(self) -> Iterator[list[Envelope]]:
+        """The same in pieces, each whole in itself: postings may be considered between them."""
+        yield list(self._curations.envelopes())
+        for ledger in list(self._ledgers.values()):
+            yield list(ledger.envelopes())
 
     def restore(self, postings: list[dict[str, Any]], now: float) -> None:
         """Take up a snapshot. Every signature is verified again; what does not hold is left out."""
-        opened = list(_open_all(postings))
+        for _ in self.restoring(postings, now):
+            pass
+
+    def restoring(self, postings: list[dict[str, Any]], now: float) -> Iterator[None]:
+        """The same step by step."""
+        opened: list[Opened] = []
+        for posting in postings:
+            opened += _open(posting)
+            yield
         for kind in (Kind.CURATION, Kind.ADVERT, Kind.REVOCATION):
-            for posting in opened:
-                if posting.envelope.kind is kind:
-                    self._take(posting, now, restoring=True)
+            for one in opened:
+                if one.envelope.kind is kind:
+                    self._take(one, now, restoring=True)
+                    yield
+
+    def _change(self, key: Key, now: float) -> Change:
+        believed = self._believed(key, now)
+        self._changes.ends(key, None if believed is None else believed.valid_until)
+        return Change(key, believed)
+
+    def _believed(self, key: Key, now: float) -> Believed | None:
+        winner = self._ledger(key[0]).claims(key[1]).winner()
+        if winner is None or winner.advert.is_tombstone or not self._stands(winner, now):
+            return None
+        until, explicit = self._standing.trusted(*key, now)
+        if until <= now:
+            return None
+        return Believed(winner.advert, winner.envelope, min(winner.valid_until, until), explicit)
 
     def _examine(self, raw: str, now: float, learn: bool) -> Verdict:
-        kind = ""
         try:
-            envelope = Envelope.parse(raw)
-            kind = envelope.kind.value
-            opened = open_envelope(envelope)
+            opened = self._memo.open(raw)
         except Refused as refused:
-            return Verdict(kind, None, None, None, False, refused.reason, refused.detail)
+            return Verdict(kind_of(raw), None, None, None, False, refused.reason, refused.detail)
         if learn:
             self._take(opened, now, restoring=False)
         return self._verdict(opened, now)
@@ -111,23 +148,29 @@ class Trust:
             return  # the verdict, made next from the state, names the same reason
 
     def _take_advert(self, opened: Opened, advert: Advert, now: float, restoring: bool) -> None:
-        trusted = self._trusted(advert.operator, advert.node, now)[0] > now
+        if self._claims(advert).held(opened) is not None:
+            return
+        trusted = self._standing.trusted(advert.operator, advert.node, now)[0] > now
         if not trusted and not (restoring and self._curations.remembers(advert.operator, advert.node)):
             return
         self._check_signer(opened, advert, now, restoring)
         check_not_future(advert, now)
         if advert.operator not in self._ledgers:
             self._ledgers[advert.operator] = Ledger()
-            if not self._remembers_operator(advert.operator):
+            if not self._standing.remembers_operator(advert.operator):
                 self.policy_version += 1  # trusted for a node's sake: its revocations were passed over so far
-        self._ledgers[advert.operator].add(self._record(opened, advert, now, restoring), now)
+        if self._ledgers[advert.operator].add(self._record(opened, advert, now, restoring), now):
+            self._changes.mark((advert.operator, advert.node))
 
     def _take_revocation(self, revocation: Revocation, envelope: Envelope) -> None:
         if revocation.operator not in self._ledgers:
-            if not self._remembers_operator(revocation.operator):
+            if not self._standing.remembers_operator(revocation.operator):
                 return
             self._ledgers[revocation.operator] = Ledger()
-        if self._ledgers[revocation.operator].revoke(revocation, envelope):
+        dropped = self._ledgers[revocation.operator].revoke(revocation, envelope)
+        for node in dropped:
+            self._changes.mark((revocation.operator, node))
+        if dropped:
             self.policy_version += 1
 
     def _take_curation(self, curation: CurationText, envelope: Envelope, now: float) -> None:
@@ -139,11 +182,23 @@ class Trust:
         after = self._curations.merged(now)
         if not (after.operators <= before.operators and after.nodes <= before.nodes):
             self.policy_version += 1
+        self._mark_dropped(before, after)
+
+    def _mark_dropped(self, before: Curation, after: Curation) -> None:
+        """Whom curators no longer name is a change at once: all else can wait until everything is told afresh."""
+        for operator in before.operators - after.operators:
+            for node in self._ledger(operator).nodes:
+                self._changes.mark((operator, node))
+        if nodes := before.nodes - after.nodes:
+            for operator, ledger in self._ledgers.items():
+                for node in ledger.nodes.keys() & nodes:
+                    self._changes.mark((operator, node))
 
     def _verdict(self, opened: Opened, now: float) -> Verdict:
         content, kind = opened.content, opened.envelope.kind.value
         operator = content.curator if isinstance(content, CurationText) else content.operator
         node = content.node if isinstance(content, Advert) else None
+        ends = None if isinstance(content, Revocation) else content.expires_at
         try:
             if isinstance(content, Advert):
                 self._check_advert(opened, content, now)
@@ -152,28 +207,29 @@ class Trust:
             else:
                 self._curations.check(content, opened.envelope, now)
         except Refused as refused:
-            return Verdict(kind, operator, node, content.seq, False, refused.reason, refused.detail)
-        return Verdict(kind, operator, node, content.seq, True, None, "")
+            return Verdict(kind, operator, node, content.seq, False, refused.reason, refused.detail, ends)
+        return Verdict(kind, operator, node, content.seq, True, None, "", ends)
 
     def _check_advert(self, opened: Opened, advert: Advert, now: float) -> None:
-        if self._trusted(advert.operator, advert.node, now)[0] <= now:
+        if self._standing.trusted(advert.operator, advert.node, now)[0] <= now:
             raise Refused(Reason.UNTRUSTED_OPERATOR, f"{advert.operator} is not covered by --trust")
         self._check_signer(opened, advert, now, restoring=False)
-        ledger = self._ledger(advert.operator)
-        claims = ledger.claims(advert.node)
-        record = self._record(opened, advert, now, restoring=False)
+        claims = self._claims(advert)
+        held = claims.held(opened)
+        record = held or self._record(opened, advert, now, restoring=False)
         if claims.proves(record):
             raise Refused(Reason.EQUIVOCATION, f"two adverts of this node have seq {advert.seq}")
         check_advert(advert, now)
         claims.check(record)
-        check_site(parse_url(advert.url), self.policy.allow_private)
-        ledger.check_room(record)
+        if held is None:  # else it was sound when it came, and there was room
+            check_site(parse_url(advert.url), self.policy.allow_private)
+            self._ledger(advert.operator).check_room(record)
 
     def _check_revocation(self, revocation: Revocation, envelope: Envelope) -> None:
         ledger = self._ledgers.get(revocation.operator)
         if ledger is not None:
             ledger.check_revocation_room(revocation, envelope)
-        elif not self._remembers_operator(revocation.operator):
+        elif not self._standing.remembers_operator(revocation.operator):
             raise Refused(Reason.UNTRUSTED_OPERATOR, f"{revocation.operator} is not covered by --trust")
 
     def _check_signer(self, opened: Opened, advert: Advert, now: float, restoring: bool) -> None:
@@ -192,17 +248,28 @@ class Trust:
 
     def _ledger(self, operator: str) -> Ledger:
         """What is known of an operator, to read."""
-        return self._ledgers.get(operator) or Ledger()
+        return self._ledgers.get(operator) or _UNKNOWN
+
+    def _claims(self, advert: Advert) -> Claims:
+        return self._ledger(advert.operator).claims(advert.node)
 
     def _record(self, opened: Opened, advert: Advert, now: float, restoring: bool) -> Record:
         """`sound` is what was true when the advert first came: a restart must not forget a proof for its age."""
         moment = min(now, advert.expires_at - 1) if restoring else now
         sound = self._holds(advert, moment)
-        return Record(advert, opened.envelope, opened.signer, opened.delegation, sound)
+        return Record(opened, advert, sound)
 
     def _stands(self, record: Record, now: float) -> bool:
         """Does the highest advert of a node count by itself?"""
-        return record.valid_until > now and self._holds(record.advert, now)
+        if record.valid_until <= now:
+            return False
+        if not record.sound:
+            return self._holds(record.advert, now)
+        try:
+            check_advert(record.advert, now)  # it was sound when it came: its URL still is
+        except Refused:
+            return False
+        return True
 
     def _holds(self, advert: Advert, now: float) -> bool:
         try:
@@ -212,23 +279,9 @@ class Trust:
             return False
         return True
 
-    def _trusted(self, operator: str, node: str, now: float) -> tuple[float, bool]:
-        """Until when this reader trusts the two, and whether because somebody named them."""
-        if operator in self.policy.operators:
-            return _ALWAYS, True
-        vouched_until = self._curations.vouched_until(operator, node, now)
-        if self.policy.any_operator:
-            return _ALWAYS, vouched_until is not None
-        return (0.0, False) if vouched_until is None else (vouched_until, True)
 
-    def _remembers_operator(self, operator: str) -> bool:
-        named = self.policy.any_operator or operator in self.policy.operators
-        return named or self._curations.remembers(operator, "")
-
-
-def _open_all(postings: Iterable[Mapping[str, Any]]) -> Iterable[Opened]:
-    for posting in postings:
-        try:
-            yield open_envelope(Envelope.parse(orjson.dumps(posting)))
-        except (Refused, orjson.JSONEncodeError):
-            continue
+def _open(posting: Mapping[str, Any]) -> Iterable[Opened]:
+    try:
+        return (open_envelope(Envelope.parse(orjson.dumps(posting))),)
+    except (Refused, orjson.JSONEncodeError):
+        return ()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
 from registry.addresses import allowed
@@ -34,6 +35,7 @@ class Site:
     address: IPv4Address | IPv6Address | None
 
 
+@lru_cache(maxsize=4096)  # one advert's URL is looked at several times
 def parse_url(url: str) -> Site:
     """Read a URL of the one form; raises Refused (url refused). `http` passes here: `check_site` decides on it."""
     match = _URL.fullmatch(url)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from registry.advert import Advert, Envelope, Reason
 
-__all__ = ["Believed", "Verdict"]
+__all__ = ["Believed", "Change", "Key", "Verdict"]
+
+Key = tuple[str, str]  # operator and node
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class Verdict:
     accepted: bool
     reason: Reason | None
     detail: str
+    expires_at: int | None = field(default=None, compare=False)  # of adverts and lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +39,11 @@ class Believed:
     envelope: Envelope
     valid_until: float
     explicit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is believed of one node of one operator by now: an advert, or nothing."""
+
+    key: Key
+    believed: Believed | None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from registry.advert import Advert, Curation, Envelope, Refused, Revocation
-from registry.backend import Backend, BackendError, open_backend
+from registry.backend import Backend, BackendError, fetch_all, open_backend
 from registry.commands.failure import CommandError
 from registry.keys import KeyFileError, Wallet
 from registry.signing import open_signed
@@ -16,10 +17,13 @@ __all__ = ["authentic", "boards", "load_wallet", "post_to", "read_all"]
 
 
 @asynccontextmanager
-async def boards(urls: Sequence[str]) -> AsyncIterator[list[Backend]]:
+async def boards(
+    urls: Sequence[str], *, author: Wallet | None = None, payer_key: Path | None = None
+) -> AsyncIterator[list[Backend]]:
     """The named boards, closed at the end; raises CommandError for a URL that names none."""
+    payer = None if payer_key is None else load_wallet(payer_key)
     try:
-        opened = [open_backend(url) for url in urls]
+        opened = [open_backend(url, author=author, payer=payer) for url in urls]
     except ValueError as error:
         raise CommandError(str(error)) from error
     try:
@@ -30,13 +34,15 @@ async def boards(urls: Sequence[str]) -> AsyncIterator[list[Backend]]:
 
 
 async def read_all(opened: Sequence[Backend]) -> list[str]:
-    """Every posting on every board: what is signed next must come after all of them."""
+    """Every posting on every board: what is signed next must come after all of them. One host of each must answer."""
     postings: list[str] = []
-    for board in opened:
+    away: list[tuple[Backend, BackendError]] = []
+    for host in opened:
         try:
-            postings += await board.fetch()
+            postings += await fetch_all(host)
         except BackendError as error:
-            raise CommandError(str(error)) from error
+            away.append((host, error))
+    _tell(away, opened)
     return postings
 
 
@@ -52,18 +58,30 @@ def authentic(postings: Sequence[str]) -> list[Advert | Revocation | Curation]:
 
 
 async def post_to(opened: Sequence[Backend], texts: Sequence[str]) -> None:
-    """Post to every board that takes it; CommandError at the end names those that did not."""
-    failures = []
-    for board in opened:
+    """Post to every host; CommandError at the end names the boards of which no host took it."""
+    failed: list[tuple[Backend, BackendError]] = []
+    for host in opened:
         try:
             for text in texts:
-                await board.publish(text)
+                await host.publish(text)
         except BackendError as error:
-            failures.append(str(error))
+            failed.append((host, error))
         else:
-            print(f"posted to {board.url}")
-    if failures:
-        raise CommandError("; ".join(failures))
+            print(f"posted to {host.url}")
+    _tell(failed, opened)
+
+
+def _tell(failed: Sequence[tuple[Backend, BackendError]], opened: Sequence[Backend]) -> None:
+    """Print what one host of a board could not do where another could; else raise CommandError."""
+    able = {host.board for host in opened if all(host is not other for other, _ in failed)}
+    fatal = []
+    for host, error in failed:
+        if host.board in able:
+            print(f"waypost: {error}; another host did it", file=sys.stderr)
+        else:
+            fatal.append(str(error))
+    if fatal:
+        raise CommandError("\nwaypost: ".join(fatal))
 
 
 def load_wallet(path: Path) -> Wallet:

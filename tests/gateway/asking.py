@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -44,7 +44,12 @@ def keys(*names: str) -> set[str]:
 
 def choices(error: ApiError) -> list[str]:
     """The names that a refusal tells the caller to choose from."""
-    return re.findall(r"[^ ,]+@[0-9a-fx]+", error.message.partition("Choose one of:")[2])
+    return labels(error.message)
+
+
+def labels(message: str) -> list[str]:
+    """The same from the text of the refusal."""
+    return re.findall(r"[^ ,]+@[0-9a-fx]+", message.partition("Choose one of:")[2])
 
 
 def later(before: Directory, *believed_now: Believed) -> Directory:
@@ -62,6 +67,6 @@ def listed_at(directory: Directory, vm: str, now: float = NOW) -> list[dict[str,
     return _items(directory.meanings_at(vm, now), now)
 
 
-def _items(meant: Iterable[tuple[str, Sequence[Candidate]]], now: float) -> list[dict[str, Any]]:
+def _items(meant: Iterable[tuple[str, Iterable[Candidate]]], now: float) -> list[dict[str, Any]]:
     items = (listing.describe(name, candidates, now) for name, candidates in meant)
     return [item for item in items if item is not None]

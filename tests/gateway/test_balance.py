@@ -117,7 +117,7 @@ def test_nodes_that_are_gone_are_forgotten_but_their_running_requests_are_counte
     balance, two = Balance(), candidates("a", "b")
     balance.failed(node_key("a"), now=0.0)
     with balance.carrying(node_key("a")):
-        balance.keep_only(frozenset({node_key("b")}))
+        balance.forget(node_key("a"))
         assert repr(balance) == "<Balance in_flight=1 cooling=0>"
     assert balance.in_flight == 0
     assert first(balance, two, now=0.1) == node_key("a")

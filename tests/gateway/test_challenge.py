@@ -9,7 +9,8 @@ import orjson
 import pytest
 from aiohttp import web
 
-from gateway.challenge import HostBudget, Prover, challenge, identity
+from gateway.challenge import Prover, challenge, identity
+from gateway.turns import HostBudget
 from registry.advert import Advert, Envelope, Kind, Reason, Refused
 from registry.keys import NodeKey
 from registry.signing import challenge_message
@@ -106,15 +107,15 @@ async def test_a_node_is_asked_once_and_again_when_its_url_or_tls_key_changes() 
     async with answering(proof(NODE)) as (port, asked), client() as session:
         prover = Prover(session, GATEWAY, lambda: 0.0)
         first = advert_of(NODE, f"http://127.0.0.1:{port}")
-        prover.want([_listed(first)])
+        _want(prover, _listed(first))
         assert not prover.proven(identity(first))
         await until(lambda: prover.proven(identity(first)), 5)
-        prover.want([_listed(first.model_copy(update={"seq": 2}))])
+        _want(prover, _listed(first.model_copy(update={"seq": 2})))
         moved = first.model_copy(update={"url": f"http://localhost:{port}"})
         pinned = first.model_copy(update={"tls_spki_sha256": "0" * 64})
         assert not prover.proven(identity(moved))
         assert not prover.proven(identity(pinned))
-        prover.want([_listed(moved)])
+        _want(prover, _listed(moved))
         await until(lambda: prover.proven(identity(moved)), 5)
         assert not prover.proven(identity(first)), "forgotten"
         assert len(asked) == 2
@@ -130,7 +131,7 @@ async def test_a_node_that_fails_is_asked_again_later_and_later() -> None:
         for second in range(20):
             clock[0] = float(second)
             before = len(asked)
-            prover.want([_listed(advert)])
+            _want(prover, _listed(advert))
             await until(lambda: "asking=0" in repr(prover), 5)
             times += [second] * (len(asked) - before)
         assert times == [0, 1, 3, 7, 15]
@@ -147,9 +148,9 @@ async def test_nodes_that_are_no_longer_wanted_are_not_asked_on() -> None:
 
     async with answering(silent) as (port, asked), client() as session:
         prover = Prover(session, GATEWAY, lambda: 0.0)
-        prover.want([_listed(advert_of(NODE, f"http://127.0.0.1:{port}"))])
+        _want(prover, _listed(advert_of(NODE, f"http://127.0.0.1:{port}")))
         await until(lambda: len(asked) == 1, 5)
-        prover.want([])
+        _want(prover)
         await until(lambda: repr(prover) == "<Prover proven=0 known=0 asking=0>", 5)
 
 
@@ -164,11 +165,13 @@ def test_a_host_is_asked_within_a_budget_that_refills() -> None:
     assert sum(budget.take("victim.example") for _ in range(300)) == 128
 
 
-async def test_the_ports_of_a_host_share_its_budget() -> None:
+async def test_the_ports_of_a_host_share_its_budget(caplog: pytest.LogCaptureFixture) -> None:
     async with client() as session:
         prover = Prover(session, GATEWAY, lambda: 0.0)
-        prover.want(_listed(advert_of(NODE, f"http://127.0.0.1:{port}")) for port in range(81, 281))
-        assert "asking=128" in repr(prover)
+        ports = range(81, 281)
+        _want(prover, *(_listed(advert_of(NODE, f"http://127.0.0.1:{port}")) for port in ports))
+        await until(lambda: "asking=0" in repr(prover), 20)
+        assert sum("asked again" in message for message in caplog.messages) == 128
         await prover.close()
 
 
@@ -177,10 +180,17 @@ async def test_strangers_leave_the_budget_of_those_who_were_named() -> None:
         prover = Prover(session, GATEWAY, lambda: 0.0)
         fakes = [_listed(advert_of(NODE, f"http://127.0.0.1:{number}")) for number in range(81, 381)]
         named = _listed(advert_of(NODE, f"http://127.0.0.1:{port}"), explicit=True)
-        prover.want([*fakes, named])
+        _want(prover, *fakes, named)
         await until(lambda: prover.proven(identity(named.advert)), 20)
         await prover.close()
 
 
 def _listed(advert: Advert, explicit: bool = False) -> Believed:
     return Believed(advert, Envelope(Kind.ADVERT, "", "", None, None), 1e12, explicit)
+
+
+def _want(prover: Prover, *listed: Believed) -> None:
+    """These adverts are believed now, each of a node of its own, and no others."""
+    for number in range(400):
+        prover.follow(("", str(number)), listed[number] if number < len(listed) else None)
+    prover.ask()

@@ -78,10 +78,10 @@ async def test_an_advert_near_its_end_is_renewed_from_its_node(tmp_path: Path) -
         current.append(newer.to_json())
         clock = [time.time()]
         async with _following(tmp_path, operator, known, clock) as follower:
-            await follower.renew_due()
+            await follower.renewal.renew_due()
             assert _models(follower, clock[0]) == ["first"], "not due yet"
             clock[0] += LIFETIME_S * 0.7
-            await follower.renew_due()
+            await follower.renewal.renew_due()
             await until(lambda: _models(follower, clock[0]) == ["second"], 5)
             clock[0] += LIFETIME_S * 0.7
             assert _models(follower, clock[0]) == ["second"]
@@ -96,7 +96,7 @@ async def test_a_node_whose_advert_ended_while_registries_were_away_is_asked_on(
             await until(lambda: "nodes=0" in repr(follower), 5)
             late = operator.sign(node, url, "second", expires_at=int(clock[0]) + 600)
             current.append(late.to_json())
-            await follower.renew_due()
+            await follower.renewal.renew_due()
             await until(lambda: _models(follower, clock[0]) == ["second"], 5)
 
 
@@ -115,7 +115,7 @@ async def test_what_a_node_serves_is_judged_like_a_posting(tmp_path: Path, case:
         current += [texts[case]] if case in texts else []
         clock = [time.time() + LIFETIME_S * 0.7]
         async with _following(tmp_path, operator, known, clock) as follower:
-            await follower.renew_due()
+            await follower.renewal.renew_due()
             assert _models(follower, clock[0]) == ["known"]
 
 
@@ -124,7 +124,7 @@ async def test_a_node_that_is_away_keeps_its_advert_until_its_end(tmp_path: Path
     known = operator.sign(node, "http://127.0.0.1:9", "known")
     clock = [time.time() + LIFETIME_S * 0.7]
     async with _following(tmp_path, operator, known, clock) as follower:
-        await follower.renew_due()
+        await follower.renewal.renew_due()
         assert _models(follower, clock[0]) == ["known"]
         clock[0] += LIFETIME_S
         assert _models(follower, clock[0]) == []

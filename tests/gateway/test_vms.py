@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import pytest
 
@@ -158,8 +157,7 @@ def test_a_model_without_a_context_says_so() -> None:
 
 @pytest.mark.timeout(15)
 def test_a_crowd_of_fakes_costs_no_more_than_its_size() -> None:
-    one = believed("o", "n", offer("m", ONE))
-    fakes = [replace(one, advert=one.advert.model_copy(update={"offers": (offer("m", f"{i:016x}"),)})) for i in CROWD]
+    fakes = [believed("o", f"n{i}", offer("m", f"{i:016x}")) for i in CROWD]
     directory = Directory(fakes)
     error = refused(directory, "m")
     assert len(choices(error)) == 100

@@ -135,3 +135,15 @@ def test_floors_of_an_operator_survive_a_restart_while_its_list_has_lapsed() -> 
     again = restarted(trust, NOW + 90)
     told(again, p.curation(seq=SEQ + 1, operators=[p.OPERATOR.address]), now=NOW + 90)
     assert reasons(told(again, p.own(), now=NOW + 90)) == [Reason.STALE]
+
+
+def test_whom_a_curator_drops_is_told_at_once() -> None:
+    trust = Trust(CURATED)
+    lists: list[dict[str, list[str]]] = [{"operators": [p.OPERATOR.address]}, {"nodes": [p.NODE.public]}, {}]
+    for number, named in enumerate(lists):
+        list(trust.afresh(NOW))
+        list(trust.changes(NOW))
+        trust.consider(p.curation(seq=SEQ + number, **named).to_json(), NOW)
+        trust.consider(p.own().to_json(), NOW)
+        now_told = [change.believed is not None for change in trust.changes(NOW)]
+        assert now_told == [bool(named)], named

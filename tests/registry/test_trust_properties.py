@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import zip_longest
 
 import postings as p
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from test_trust import SEQ
 
 from registry.advert import Envelope
 from registry.signing import sign_advert
-from registry.trust import Policy, Trust
+from registry.trust import Believed, Key, Policy, Trust
 
 OLD = {"issued_at": NOW - 60, "expires_at": NOW - 1}
 POOL = [
@@ -125,3 +126,24 @@ def test_an_older_seq_never_returns_while_no_delegate_is_revoked(policy: Policy,
             assert believed.advert.seq >= highest
             highest = believed.advert.seq
     assert all(b.advert.seq >= highest and b.valid_until > NOW + later for b in trust.believed(NOW + later))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(POLICIES), orders, st.lists(st.integers(0, 200), max_size=14))
+def test_changes_add_up_to_what_is_believed(policy: Policy, order: list[int], waits: list[int]) -> None:
+    """As a gateway applies them: one by one, all anew when the curators say something else."""
+    trust, now, lists = Trust(policy), float(NOW), None
+    known: dict[Key, Believed] = {}
+    for at, wait in zip_longest(order, waits):
+        if at is not None:
+            trust.consider(POOL[at].to_json(), now)
+        now += wait or 0
+        if trust.curation(now) is not lists:
+            lists = trust.curation(now)
+            known = {change.key: change.believed for change in trust.afresh(now) if change.believed}
+        for change in trust.changes(now):
+            known.pop(change.key, None)
+            if change.believed is not None:
+                known[change.key] = change.believed
+        assert list(known.values()) == trust.believed(now)
+        assert list(trust.changes(now)) == []

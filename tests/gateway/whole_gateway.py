@@ -1,0 +1,81 @@
+"""A gateway with all its parts in the test's own process, over boards that the test makes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from gateway.api import Gateway
+from gateway.balance import Balance
+from gateway.challenge import Prover
+from gateway.config import GatewayConfig
+from gateway.failover import Failover
+from gateway.keys import KeyRing
+from gateway.metrics import Metrics
+from gateway.refresh import Follower
+from gateway.snapshot import Snapshot
+from gateway.tokens import Tokens
+from registry.backend import Backend
+from registry.keys import NodeKey
+from registry.trust import Policy, Trust
+from relay.http import serve
+from relay.stream import Limits
+from tests.gateway.prover import client
+
+
+class Clock:
+    """The real time, and what the test adds to it (seconds)."""
+
+    ahead_s = 0.0
+
+    def now(self) -> float:
+        return time.time() + self.ahead_s
+
+
+@dataclass
+class Whole:
+    """Where it is and what it is made of."""
+
+    url: str
+    follower: Follower
+    prover: Prover
+    session: aiohttp.ClientSession
+    clock: Clock
+
+
+@contextlib.asynccontextmanager
+async def whole_gateway(folder: Path, backends: Sequence[Backend], trust: tuple[str, ...]) -> AsyncIterator[Whole]:
+    """The gateway, serving; private addresses are allowed."""
+    config = GatewayConfig(registry=("memory://",), trust=trust, allow_private=True, open=True, state=folder)
+    key, metrics, balance = NodeKey.new(), Metrics(), Balance()
+    bound, stop = asyncio.get_running_loop().create_future(), asyncio.Event()
+    async with client() as session:
+        clock = Clock()
+        prover = Prover(session, key, clock.now)
+        follower = Follower(
+            backends, Trust(Policy.parse(trust, True)), prover, session, Snapshot(folder, (), "here"), {}, clock.now,
+            balance.forget,
+        )  # fmt: skip
+        failover = Failover(session, balance, Tokens(key), Limits(5, 5, 5), lambda _: None)
+        gateway = Gateway(config, KeyRing(None), follower, prover, failover, metrics)
+        metrics.registries(follower.registries)
+        ready = lambda _, port: bound.set_result(port)  # noqa: E731
+        tasks = [
+            asyncio.create_task(follower.run()),
+            asyncio.create_task(serve(gateway.app(), "127.0.0.1", 0, stop=stop, on_ready=ready, linger_s=0)),
+        ]
+        try:
+            url = f"http://127.0.0.1:{await asyncio.wait_for(bound, 10)}"
+            yield Whole(url, follower, prover, session, clock)
+        finally:
+            stop.set()
+            await tasks[1]
+            tasks[0].cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await prover.close()
