@@ -2,7 +2,7 @@
 ARGS ?=
 SHELL := /bin/bash
 
-.PHONY: help environment up test lint wheel clean
+.PHONY: help environment up test chain aleph-node bench-registry bench-gas lint wheel clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -14,8 +14,21 @@ up: environment ## set up, then run registry, node and gateway here; ARGS=--once
 	@.venv/bin/waypost up $(ARGS)
 
 test: environment ## set up, then run every test; ARGS="-k name" picks some
-	@scripts/node_clients.sh
+	@scripts/node_packages.sh
 	@.venv/bin/python -m pytest $(ARGS)
+
+chain: environment ## a chain of one's own to try an EVM registry on: anvil on 127.0.0.1:8545
+	@scripts/chain.sh $(ARGS)
+
+aleph-node: environment ## a stand-in for a node of the Aleph network, on 127.0.0.1:4024
+	@.venv/bin/python -m tests.fakes.aleph_node --port 4024 --db .aleph-node.db $(ARGS)
+
+bench-registry: environment ## what reading a registry costs; ARGS="1000 10000" are counts of adverts
+	@.venv/bin/python -m bench.registry $(ARGS)
+
+bench-gas: environment ## what posting to an EVM registry costs
+	@scripts/node_packages.sh chain
+	@.venv/bin/python -m bench.gas
 
 lint: environment ## linter, formatter, type checker
 	.venv/bin/python -m ruff check .
@@ -27,4 +40,4 @@ wheel: environment ## build dist/*.whl and the source archive
 	.venv/bin/python -m build --outdir dist
 
 clean: ## remove all that was made here; built llama.cpp wheels stay in ~/.cache/waypost
-	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/clients/node_modules
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .chain .aleph-node.db* tests/clients/node_modules tests/chain/node_modules

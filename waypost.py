@@ -54,6 +54,7 @@ COMMANDS: Mapping[tuple[str, ...], Command] = {
     ("registry", "revoke"): Command("registry.commands:Revoke", "registry.commands:run_revoke", "end a delegation"),
     ("registry", "retire"): Command("registry.commands:Retire", "registry.commands:run_retire", "take nodes away"),
     ("registry", "curate"): Command("registry.commands:Curate", "registry.commands:run_curate", "publish a list"),
+    ("registry", "create"): Command("registry.commands:Create", "registry.commands:run_create", "put one on a chain"),
     ("registry", "post"): Command("registry.commands:Post", "registry.commands:run_post", "post an envelope unchecked"),
 }
 GROUPS: Mapping[tuple[str, ...], str] = {

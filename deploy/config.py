@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from relay.options import state_folder
 
@@ -28,7 +28,7 @@ class UpConfig(BaseModel):
     )
     payer_key: Path | None = Field(
         default=None,
-        description="key that pays for posting, on a chain that asks for it",
+        description="wallet that pays for posting, on a chain that asks for it",
         json_schema_extra={"metavar": "FILE"},
     )
     once: bool = Field(default=False, description="exit after the first chat: 0 if it was answered")
@@ -38,3 +38,9 @@ class UpConfig(BaseModel):
         json_schema_extra={"metavar": "DIR"},
     )
     start_s: float = Field(default=600.0, gt=0, description="seconds that everything may take to come up")
+
+    @model_validator(mode="after")
+    def _paid_for(self) -> UpConfig:
+        if self.registry is not None and self.registry.startswith("evm+") and self.payer_key is None:
+            raise ValueError("--registry evm+...: needs --payer-key FILE, a wallet that pays for the chain's gas")
+        return self

@@ -30,10 +30,11 @@ class PlanFailed(Exception):
 
 @dataclass(frozen=True)
 class PlannedNode:
-    """One node agent: its key (base64url), its URL, and the command."""
+    """One node agent: its key (base64url), its URL, its delegate's address, and the command."""
 
     key: str
     url: str
+    delegate: str
     child: Child
 
 
@@ -43,6 +44,7 @@ class Plan:
 
     config: UpConfig
     registry: str
+    operator: Wallet
     model: str
     nodes: tuple[PlannedNode, ...]
     gateway: Child
@@ -67,10 +69,11 @@ def make_plan(config: UpConfig) -> Plan:
     gateway_key = NodeKey.load_or_create(folder / "gateway.key")
     options: dict[str, Any] = {"registry": [registry], "access": [gateway_key.public]}
     if config.payer_key:
-        options["payer_key"] = str(config.payer_key)
+        options["payer_key"] = str(config.payer_key.resolve())
     return Plan(
         config=config,
         registry=registry,
+        operator=operator,
         model=models[0].partition("=")[0],
         nodes=tuple(_plan_node(folder, number, operator, options, models) for number in range(1, config.nodes + 1)),
         gateway=_plan_gateway(folder, config.port, registry, operator),
@@ -98,7 +101,7 @@ def _plan_node(
     file = own / "waypost.toml"
     file.write_text(_toml("node", options) + _toml_models(models))
     child = Child(f"node {number}", ("node", "serve", "--config", str(file)), own / "log.txt")
-    return PlannedNode(node.public, f"http://{listen}", child)
+    return PlannedNode(node.public, f"http://{listen}", delegate.address, child)
 
 
 def _plan_gateway(folder: Path, port: int, registry: str, operator: Wallet) -> Child:

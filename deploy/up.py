@@ -19,6 +19,7 @@ from deploy.chat import ChatFailed, chat
 from deploy.children import Child, ChildFailed
 from deploy.config import UpConfig
 from deploy.plan import Plan, PlanFailed, make_plan
+from registry.backend import BackendError, open_backend
 from registry.keys import KeyFileError
 
 _POLL_S = 0.2
@@ -30,7 +31,7 @@ def run(config: UpConfig) -> int:
     """Bring everything up. Returns the exit status: 0, 1 when something failed, 130 when stopped before the chat."""
     try:
         return asyncio.run(_up(make_plan(config)))
-    except (PlanFailed, ChildFailed, ChatFailed, KeyFileError) as error:
+    except (PlanFailed, ChildFailed, ChatFailed, KeyFileError, BackendError, ValueError) as error:
         print(f"waypost: {error}", file=sys.stderr)
     except OSError as error:
         print(f"waypost: {error.filename or config.state}: {error.strerror}", file=sys.stderr)
@@ -67,6 +68,7 @@ async def _stop_asked() -> None:
 
 async def _bring_up(plan: Plan) -> None:
     deadline = time.monotonic() + plan.config.start_s
+    await _let_nodes_post(plan)
     async with aiohttp.ClientSession() as session:
         for node in plan.nodes:
             await node.child.start()
@@ -78,6 +80,16 @@ async def _bring_up(plan: Plan) -> None:
         wanted, deadline = len(plan.nodes), time.monotonic() + _GATEWAY_S
         await _until(session, f"{plan.url}/health", lambda health: health["proven"] >= wanted, plan.gateway, deadline)
         await chat(session, plan.url, plan.model)
+
+
+async def _let_nodes_post(plan: Plan) -> None:
+    """Where a network asks for the operator's leave, give it. Raises BackendError."""
+    backend = open_backend(plan.registry, author=plan.operator)
+    try:
+        for node in plan.nodes:
+            await backend.allow(node.delegate)
+    finally:
+        await backend.close()
 
 
 async def _until(

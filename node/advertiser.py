@@ -18,8 +18,8 @@ from pathlib import Path
 from node.delegation import DelegationFile, Mandate
 from node.hardware import Hardware
 from node.models import Served
-from node.poster import Poster
-from registry.advert import Advert, Envelope, Offer, Price
+from node.poster import Poster, Posting
+from registry.advert import Advert, Envelope, Offer, Price, Vm
 from registry.advert import Hardware as AdvertHardware
 from registry.backend import Backend
 from registry.keys import NodeKey, Wallet
@@ -41,6 +41,7 @@ class Identity:
     url: str
     hardware: Hardware
     region: str | None
+    vm_hash: str | None  # of the INSTANCE message on Aleph that made this machine
 
 
 class Advertiser:
@@ -75,6 +76,11 @@ class Advertiser:
         """For whom this node is published, once it is."""
         return self._advert.operator if self._advert else None
 
+    @property
+    def standings(self) -> list[dict[str, str]]:
+        """How the newest advert stands on each board."""
+        return [{"url": poster.url, "state": poster.standing.value} for poster in self._posters]
+
     def poke(self) -> None:
         """The offers may have changed."""
         self._poked.set()
@@ -101,7 +107,10 @@ class Advertiser:
             async with asyncio.timeout(limit_s):
                 await asyncio.gather(*(poster.settled() for poster in self._posters))
                 log.info("retired: nothing is offered any more")
-                return
+                await asyncio.gather(*(poster.tidied() for poster in self._posters))
+            return
+        if all(poster.up_to_date for poster in self._posters):
+            return  # only the tidying took too long
         log.warning("a registry could not be told of the stop; the advert ends by itself within the hour")
 
     def _ask_for_mandate(self) -> None:
@@ -141,12 +150,13 @@ class Advertiser:
             operator=mandate.delegation.operator, node=who.node.public, seq=self._next_seq(now), issued_at=issued,
             expires_at=min(issued + _LIFETIME_S, mandate.delegation.expires_at), url=who.url, tls_spki_sha256=None,
             offers=offers, hardware=hardware, region=who.region,
+            vm=Vm(platform="aleph", item_hash=who.vm_hash) if who.vm_hash else None,
         )  # fmt: skip
         self.current = sign_advert(advert, who.delegate, who.node, mandate.signed)
         self._advert, self._signed_by = advert, mandate
         self._renew_at = now + (advert.expires_at - now) * (0.45 + random.random() / 10)  # noqa: S311 - not a secret
         for poster in self._posters:
-            poster.post(self.current)
+            poster.post(Posting(self.current, advert))
         log.info("advert %d: %s", advert.seq, ", ".join(offer.model for offer in offers) or "nothing")
 
     def _next_seq(self, now: float) -> int:

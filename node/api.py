@@ -7,12 +7,12 @@ A request enters here, is read by `relay.call`, leased an engine by `pool`, sent
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
 from aiohttp import web
 
 from node.access import Access, Caller
+from node.advertiser import Advertiser
 from node.metrics import MODEL, Metrics
 from node.models import Models, Served
 from node.openapi import PATHS
@@ -38,14 +38,14 @@ class Api:
         access: Access,
         well_known: WellKnown,
         metrics: Metrics,
-        operator: Callable[[], str | None],
+        advertiser: Advertiser | None,
         body_limit_bytes: int,
     ) -> None:
         self._key = key
         self._access = access
         self._well_known = well_known
         self._metrics = metrics
-        self._operator = operator
+        self._advertiser = advertiser
         self._body_limit_bytes = body_limit_bytes
         self._created = int(time.time())
         self._serving: tuple[Models, Pool] | None = None
@@ -92,13 +92,17 @@ class Api:
     async def _models(self, request: web.Request) -> web.StreamResponse:
         self._access.caller(request.headers)
         models, _ = self._ready()
-        items = [model.item(self._created, self._operator()) for model in models.served]
+        items = [model.item(self._created, self._operator) for model in models.served]
         return web.json_response({"object": "list", "data": items})
 
     async def _model(self, request: web.Request) -> web.StreamResponse:
         self._access.caller(request.headers)
         models, _ = self._ready()
-        return web.json_response(models.resolve(request.match_info["model"]).item(self._created, self._operator()))
+        return web.json_response(models.resolve(request.match_info["model"]).item(self._created, self._operator))
+
+    @property
+    def _operator(self) -> str | None:
+        return self._advertiser.operator if self._advertiser else None
 
     async def _health(self, _: web.Request) -> web.StreamResponse:
         """200 when every model that could be opened is ready. Says no names of files and no reasons: it is public."""
@@ -109,7 +113,9 @@ class Api:
         state = "draining" if pool.draining else "ready" if ready else "starting"
         found = {model.name: _condition(model, pool) for model in models.served}
         found |= {name: {"state": "failed"} for name in models.failed}
-        return web.json_response({"status": state, "models": found}, status=200 if state == "ready" else 503)
+        boards = self._advertiser.standings if self._advertiser else []
+        body = {"status": state, "models": found, "registries": boards}
+        return web.json_response(body, status=200 if state == "ready" else 503)
 
     async def _render_metrics(self, _: web.Request) -> web.StreamResponse:
         return self._metrics.render()

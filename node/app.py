@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from contextlib import AsyncExitStack
@@ -27,6 +28,7 @@ from node.models import Models
 from node.opening import Place, open_models
 from node.pool import Pool, PoolLimits
 from node.runtime import runtime_folder
+from node.vm import aleph_item_hash
 from node.wellknown import WellKnown
 from registry.advert import Refused
 from registry.backend import open_backend
@@ -105,11 +107,13 @@ async def _advertiser(config: NodeConfig, key: NodeKey, hardware: Hardware, stac
         return None
     delegate = Wallet.load_or_create(config.delegate_key or config.state / "delegate.key")
     path = config.delegation or config.state / "delegation.json"
-    backends = [open_backend(url) for url in config.registry]
+    payer = None if config.payer_key is None else Wallet.load(config.payer_key)
+    backends = [open_backend(url, author=delegate, payer=payer) for url in config.registry]
     for backend in backends:
         stack.push_async_callback(backend.close)
-    who = Identity(key, delegate, config.public_url, hardware, config.region)
-    mandate = DelegationFile(path, delegate.address, key.public, config.public_url, time.time)
+    vm_hash = config.vm_hash or aleph_item_hash(socket.gethostname())
+    who = Identity(key, delegate, config.public_url, hardware, config.region, vm_hash)
+    mandate = DelegationFile(path, delegate.address, key.public, config.public_url, time.time, config.registry)
     return Advertiser(who, mandate, backends, config.state, time.time)
 
 
@@ -125,8 +129,9 @@ class Agent:
         self._advertiser = advertiser
         self._metrics = Metrics()
         well_known = WellKnown(key, config.public_url, lambda: advertiser.current if advertiser else None)
-        operator = (lambda: advertiser.operator) if advertiser else (lambda: None)
-        self._api = Api(key, access, well_known, self._metrics, operator, config.body_limit_bytes)
+        self._api = Api(key, access, well_known, self._metrics, advertiser, config.body_limit_bytes)
+        if advertiser:
+            self._metrics.follow_boards(lambda: advertiser.standings)
         self._models: Models | None = None
         self._pool: Pool | None = None
         self._stop = asyncio.Event()

@@ -77,7 +77,9 @@ class NodeConfig(Options):
         json_schema_extra={"metavar": "URL"},
     )  # fmt: skip
     registry: tuple[str, ...] = Field(
-        default=(), description="registry to publish on: sqlite:///FILE", json_schema_extra={"metavar": "URL"}
+        default=(),
+        description="registry to publish on: sqlite:///FILE, aleph+https://HOST?channel=NAME or evm+https://HOST/0xCONTRACT",
+        json_schema_extra={"metavar": "URL"},
     )
     access: tuple[str, ...] = Field(
         default=(),
@@ -98,7 +100,7 @@ class NodeConfig(Options):
         json_schema_extra={"metavar": "FILE"},
     )
     payer_key: Path | None = Field(
-        default=None, description="key that pays for posting where a registry asks for that",
+        default=None, description="wallet that pays for posting; an EVM registry needs one",
         json_schema_extra={"metavar": "FILE"},
     )  # fmt: skip
     price: tuple[str, ...] = Field(
@@ -108,6 +110,11 @@ class NodeConfig(Options):
     region: str | None = Field(
         default=None, pattern=r"^[A-Za-z0-9._ -]{1,64}$", description="where this node stands, for example eu-west"
     )
+    vm_hash: str | None = Field(
+        default=None, pattern=r"^[0-9a-f]{64}$",
+        description="item hash of the Aleph instance that this is (default: as the host name says, if it does)",
+        json_schema_extra={"metavar": "HASH"},
+    )  # fmt: skip
     state: Path = Field(
         default_factory=state_folder,
         description="folder for keys and what must survive a restart (default: $XDG_STATE_HOME/waypost)",
@@ -172,6 +179,8 @@ class NodeConfig(Options):
             raise ValueError("--registry needs --public-url: an advert says where gateways reach this node")
         if self.registry and not self.access:
             raise ValueError(f"--registry needs --access: a published node must say who may call; {_ACCESS_FIX}")
+        if self.payer_key is None and any(url.startswith("evm+") for url in self.registry):
+            raise ValueError("--registry evm+...: needs --payer-key FILE, a wallet that pays for the chain's gas")
         if not self.access and not is_loopback(self.listen):
             raise ValueError(f"--listen {self.listen} is reachable by others; give --access: {_ACCESS_FIX}")
         return self

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,11 +30,20 @@ class Mandate:
 class DelegationFile:
     """The file at `path`, for this delegate, node and URL. `now` gives Unix seconds."""
 
-    def __init__(self, path: Path, delegate: str, node: str, url: str, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        delegate: str,
+        node: str,
+        url: str,
+        now: Callable[[], float],
+        registries: Sequence[str] = (),
+    ) -> None:
         self.path = path
         self._delegate = delegate
         self._node = node
         self._url = url
+        self._asking = tuple(url for url in registries if url.startswith("aleph+"))
         self._now = now
         self._seen: tuple[int, int] | None = None
         self._mandate: Mandate | None = None
@@ -41,9 +51,9 @@ class DelegationFile:
 
     def command(self) -> str:
         """What the operator runs to make the file."""
-        return (
-            f"waypost registry delegate {self._delegate} --operator-key FILE --node={self._node} --out {self.path.name}"
-        )
+        words = [f"waypost registry delegate {self._delegate} --operator-key FILE --node={self._node}"]
+        words += [f"--registry {shlex.quote(url)}" for url in self._asking]  # they ask for leave
+        return " ".join((*words, f"--out {self.path.name}"))
 
     def current(self) -> Mandate | None:
         """The delegation if it is there, fits and has not expired. Says once in the log why it does not."""

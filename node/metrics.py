@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from node.models import Served
 from node.pool import Pool
+from node.poster import Standing
 from node.process import State
 
 MODEL = web.RequestKey("model", str)
@@ -36,6 +37,10 @@ class Metrics:
         """Read engines and slots whenever metrics are asked for."""
         self._registry.register(_Engines(tuple(models), pool))
 
+    def follow_boards(self, standings: Callable[[], list[dict[str, str]]]) -> None:
+        """Read how the advert stands on each board whenever metrics are asked for."""
+        self._registry.register(_Boards(standings))
+
     def observe(self, request: web.Request, status: int, seconds: float) -> None:
         """One finished request."""
         resource = request.match_info.route.resource
@@ -49,6 +54,22 @@ class Metrics:
         return web.Response(
             body=generate_latest(self._registry), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
         )
+
+
+class _Boards(Collector):
+    """1 at the state of the newest advert on each board."""
+
+    def __init__(self, standings: Callable[[], list[dict[str, str]]]) -> None:
+        self._standings = standings
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        family = GaugeMetricFamily(
+            "waypost_node_registry_state", "1 at what became of the newest advert.", labels=["registry", "state"]
+        )
+        for board in self._standings():
+            for standing in Standing:
+                family.add_metric([board["url"], standing.value], float(board["state"] == standing.value))
+        yield family
 
 
 class _Engines(Collector):

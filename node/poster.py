@@ -1,4 +1,4 @@
-"""Keeps one board up to date with the newest envelope, however long the board is away.
+"""Keeps one board up to date with the newest envelope, however long the board is away, and says how that stands.
 
 Not here: what the envelope says (advertiser).
 """
@@ -8,39 +8,78 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from dataclasses import dataclass
+from enum import StrEnum
 
-from registry.backend import Backend, BackendError
+from registry.advert import Advert
+from registry.backend import Backend, BackendError, Pending, Rejected
 from registry.envelope import Envelope
 
 log = logging.getLogger("waypost.node")
 
 _RETRY_FIRST_S = 1.0
 _RETRY_MOST_S = 60.0
-_PUBLISH_S = 60.0
+_PUBLISH_S = 90.0
+_TIDY_S = 30.0
+_TIDY_EVERY = 12  # a busy board is not asked to delete at each renewal
+
+
+class Standing(StrEnum):
+    """What became of the newest envelope on one board."""
+
+    WAITING = "waiting"  # nothing to post yet, or about to
+    POSTED = "posted"
+    PENDING = "pending"  # taken, but not shown to readers yet
+    REJECTED = "rejected"  # the operator has to mend something
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True)
+class Posting:
+    """An envelope and what it says."""
+
+    envelope: Envelope
+    advert: Advert
 
 
 class Poster:
     """One board. `post` replaces what is still to be posted; `run` posts it."""
 
     def __init__(self, backend: Backend) -> None:
+        self.standing = Standing.WAITING
         self._backend = backend
-        self._wanted: Envelope | None = None
-        self._posted: Envelope | None = None
+        self._wanted: Posting | None = None
+        self._posted: Posting | None = None
         self._news = asyncio.Event()
         self._done = asyncio.Event()
+        self._tidied = asyncio.Event()
+        self._count = 0
 
     def __repr__(self) -> str:
-        return f"<Poster {self._backend.url} {'up to date' if self._wanted is self._posted else 'behind'}>"
+        return f"<Poster {self._backend.url} {self.standing}>"
 
-    def post(self, envelope: Envelope) -> None:
+    @property
+    def url(self) -> str:
+        return self._backend.url
+
+    @property
+    def up_to_date(self) -> bool:
+        return self._wanted is self._posted
+
+    def post(self, posting: Posting) -> None:
         """This is the newest; an older one that has not been posted yet never will be."""
-        self._wanted = envelope
+        self._wanted = posting
         self._done.clear()
+        self._tidied.clear()
         self._news.set()
 
     async def settled(self) -> None:
         """Return once the newest envelope is on the board."""
         await self._done.wait()
+
+    async def tidied(self) -> None:
+        """Return once the older ones have been tidied away too, or the board would not do it."""
+        await self._tidied.wait()
 
     async def run(self) -> None:
         """Post until cancelled."""
@@ -48,32 +87,52 @@ class Poster:
         while True:
             await self._news.wait()
             self._news.clear()
-            envelope = self._wanted
-            if envelope is None or envelope is self._posted:
+            wanted = self._wanted
+            if wanted is None or wanted is self._posted:
                 continue
-            if await self._publish(envelope, failures):
+            if await self._publish(wanted):
                 failures = 0
+                await self._tidy(wanted.advert)
                 continue
             failures += 1
             await self._pause(failures)
             self._news.set()
 
-    async def _publish(self, envelope: Envelope, failures: int) -> bool:
+    async def _publish(self, wanted: Posting) -> bool:
         try:
             async with asyncio.timeout(_PUBLISH_S):
-                await self._backend.publish(envelope.to_json())
+                await self._backend.publish(wanted.envelope.to_json())
         except (BackendError, TimeoutError) as error:
-            if failures == 0:
-                log.warning(
-                    "%s is away (%s); serving goes on, and so does trying", self._backend.url, error or "time-out"
-                )
+            self._tell(_standing(error), str(error) or f"no answer within {_PUBLISH_S:.0f} s")
             return False
-        if failures:
-            log.info("%s is back", self._backend.url)
-        self._posted = envelope
-        if self._wanted is envelope:
+        self._tell(Standing.POSTED, "")
+        self._posted = wanted
+        if self._wanted is wanted:
             self._done.set()
         return True
+
+    def _tell(self, standing: Standing, why: str) -> None:
+        """Say in the log what changed, once."""
+        before, self.standing = self.standing, standing
+        if standing is before:
+            return
+        if standing is Standing.POSTED:
+            log.info("%s: posted", self._backend.url)
+            return
+        level = logging.ERROR if standing is Standing.REJECTED else logging.WARNING
+        log.log(level, "%s (%s); serving goes on, and so does trying", why, standing)
+
+    async def _tidy(self, advert: Advert) -> None:
+        """At the first posting, at the last, and now and then: a tombstone is what retires, this only saves room."""
+        due = advert.is_tombstone or self._count % _TIDY_EVERY == 0
+        self._count += 1
+        try:
+            if due:
+                async with asyncio.timeout(_TIDY_S):
+                    await self._backend.retire(advert.operator, advert.node, advert.seq)
+        except (BackendError, TimeoutError) as error:
+            log.info("%s: older adverts are left where they are (%s)", self._backend.url, error or "time-out")
+        self._tidied.set()
 
     async def _pause(self, failures: int) -> None:
         """Exponential with jitter; ended early by something newer to post."""
@@ -83,3 +142,9 @@ class Poster:
                 await self._news.wait()
         except TimeoutError:
             return
+
+
+def _standing(error: Exception) -> Standing:
+    if isinstance(error, Rejected):
+        return Standing.REJECTED
+    return Standing.PENDING if isinstance(error, Pending) else Standing.UNREACHABLE

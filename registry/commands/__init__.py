@@ -4,6 +4,7 @@ A body is `async def run_...(config) -> int`, the exit status; it prints to stdo
 Not here: reading options (waypost), listing and judging what is on a board (gateway).
 """
 
+from registry.commands.create import Create, run_create
 from registry.commands.curate import Curate, run_curate
 from registry.commands.delegate import Delegate, run_delegate
 from registry.commands.failure import CommandError
@@ -14,6 +15,7 @@ from registry.commands.revoke import Revoke, run_revoke
 
 __all__ = [
     "CommandError",
+    "Create",
     "Curate",
     "Delegate",
     "KeyNew",
@@ -21,6 +23,7 @@ __all__ = [
     "Post",
     "Retire",
     "Revoke",
+    "run_create",
     "run_curate",
     "run_delegate",
     "run_key_new",

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 from registry.advert import MAX_AHEAD_S, MAX_CURATION_S, Advert, Curation, Revocation
 from registry.commands.boards import authentic, boards, load_wallet, post_to, read_all
 from registry.commands.failure import CommandError
-from registry.commands.options import AddressOption, NodeOption, Options, PinOption, SlugOption
+from registry.commands.options import AddressOption, NodeOption, PinOption, PostingOptions, SlugOption
 from registry.signing import next_seq, sign_curation
 
 __all__ = ["Curate", "run_curate"]
@@ -19,12 +19,9 @@ __all__ = ["Curate", "run_curate"]
 DAY_S = 86_400
 
 
-class Curate(Options):
+class Curate(PostingOptions):
     """Options of `waypost registry curate`. With no edit at all, the list is published anew for some more days."""
 
-    registry: tuple[str, ...] = Field(
-        min_length=1, description="where the list is and goes", json_schema_extra={"metavar": "URL"}
-    )
     operator_key: Path = Field(description="the curator's wallet key", json_schema_extra={"metavar": "FILE"})
     add_operator: tuple[AddressOption, ...] = Field(
         default=(), description="vouch for an operator", json_schema_extra={"metavar": "0xADDRESS"}
@@ -53,18 +50,13 @@ class Curate(Options):
     days: int = Field(
         default=30, ge=1, le=MAX_CURATION_S // DAY_S, description="how long", json_schema_extra={"metavar": "N"}
     )
-    payer_key: Path | None = Field(
-        default=None,
-        description="wallet that pays for the posting, where one must",
-        json_schema_extra={"metavar": "FILE"},
-    )
 
 
 async def run_curate(config: Curate) -> int:
     """Publish the edited list and print what it says now."""
     curator = load_wallet(config.operator_key)
     now = time.time()
-    async with boards(config.registry) as opened:
+    async with boards(config.registry, author=curator, payer_key=config.payer_key) as opened:
         last = _newest(authentic(await read_all(opened)), curator.address, now)
         try:
             curation = _edited(config, curator.address, last, now)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Field, ValidationError, field_validator
 
 from registry.advert import MAX_DELEGATION_S, Delegation
+from registry.backend import Backend, BackendError
 from registry.commands.boards import boards, load_wallet
 from registry.commands.failure import CommandError
 from registry.commands.options import AddressOption, NodeOption, Options
@@ -41,7 +43,9 @@ class Delegate(Options):
     )
     out: Path = Field(description="where to write the delegation", json_schema_extra={"metavar": "FILE"})
     registry: tuple[str, ...] = Field(
-        default=(), description="a registry to tell, if it keeps delegations", json_schema_extra={"metavar": "URL"}
+        default=(),
+        description="a network to tell, where posting for another needs leave (Aleph)",
+        json_schema_extra={"metavar": "URL"},
     )
 
     @field_validator("url_suffix")
@@ -56,14 +60,23 @@ class Delegate(Options):
 async def run_delegate(config: Delegate) -> int:
     """Sign a delegation and write it to `config.out`, over an older one too."""
     operator = load_wallet(config.operator_key)
-    async with boards(config.registry) as opened:
+    async with boards(config.registry, author=operator) as opened:
         delegation = _delegation(config, operator.address, int(time.time()))
         _write(config.out, json.dumps(sign_delegation(delegation, operator), ensure_ascii=False) + "\n")
         print(f"{operator.address} lets {config.delegate} sign its adverts for {config.days} days.")
         print(f"The delegation is in {config.out}; start the node with --delegation {config.out.name}")
-        for board in opened:
-            print(f"{board.url}: nothing to do, a SQLite board takes adverts from anybody")
+        await _tell_networks(opened, config.delegate)
     return 0
+
+
+async def _tell_networks(opened: Sequence[Backend], delegate: str) -> None:
+    """Have networks that ask for it let the delegate post in the operator's name."""
+    for host in opened:
+        try:
+            asked = await host.allow(delegate)
+        except BackendError as error:
+            raise CommandError(f"the delegation is written, but {error}; then run this command again") from error
+        print(f"{host.url}: " + ("the delegate may post for you now" if asked else "takes postings from anybody"))
 
 
 def _delegation(config: Delegate, operator: str, now: int) -> Delegation:

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from registry.fields import ADDRESS, DIGEST, NAME, NODE_KEY, SLUG, matches
 
-__all__ = ["AddressOption", "NodeOption", "Options", "PinOption", "SlugOption"]
+__all__ = ["AddressOption", "NodeOption", "Options", "PinOption", "PostingOptions", "SlugOption"]
 
 
 class Options(BaseModel):
     """What every command's options have in common."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PostingOptions(Options):
+    """What every command that posts needs to know."""
+
+    registry: tuple[str, ...] = Field(
+        min_length=1,
+        description="where to post; each host of a network by its own",
+        json_schema_extra={"metavar": "URL"},
+    )
+    payer_key: Path | None = Field(
+        default=None,
+        description="wallet that pays for the posting, where a chain asks for that",
+        json_schema_extra={"metavar": "FILE"},
+    )
 
 
 def _address(value: str) -> str:

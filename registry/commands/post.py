@@ -8,23 +8,15 @@ from pydantic import Field
 
 from registry.commands.boards import boards, post_to
 from registry.commands.failure import CommandError
-from registry.commands.options import Options
+from registry.commands.options import PostingOptions
 
 __all__ = ["Post", "run_post"]
 
 
-class Post(Options):
+class Post(PostingOptions):
     """Options of `waypost registry post`."""
 
     file: Path = Field(description="the envelope, or anything else", json_schema_extra={"positional": True})
-    registry: tuple[str, ...] = Field(
-        min_length=1, description="where to post it", json_schema_extra={"metavar": "URL"}
-    )
-    payer_key: Path | None = Field(
-        default=None,
-        description="wallet that pays for the posting, where one must",
-        json_schema_extra={"metavar": "FILE"},
-    )
 
 
 async def run_post(config: Post) -> int:
@@ -35,6 +27,6 @@ async def run_post(config: Post) -> int:
         raise CommandError(f"{config.file}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise CommandError(f"{config.file}: is not UTF-8 text, and a board holds texts") from error
-    async with boards(config.registry) as opened:
+    async with boards(config.registry, payer_key=config.payer_key) as opened:
         await post_to(opened, [text])
     return 0

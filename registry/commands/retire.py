@@ -12,7 +12,7 @@ from registry.advert import MAX_AHEAD_S, MAX_LIFETIME_S, Advert, Curation, Revoc
 from registry.backend import Backend, BackendError
 from registry.commands.boards import authentic, boards, load_wallet, post_to, read_all
 from registry.commands.failure import CommandError
-from registry.commands.options import NodeOption, Options
+from registry.commands.options import NodeOption, PostingOptions
 from registry.keys import Wallet
 from registry.signing import next_seq, sign_advert
 
@@ -21,7 +21,7 @@ __all__ = ["Retire", "run_retire"]
 _NOWHERE = "https://retired.invalid"
 
 
-class Retire(Options):
+class Retire(PostingOptions):
     """Options of `waypost registry retire`."""
 
     node: tuple[NodeOption, ...] = Field(
@@ -29,22 +29,14 @@ class Retire(Options):
         description="node keys to retire (default: all of the operator's on the registry)",
         json_schema_extra={"positional": True},
     )
-    registry: tuple[str, ...] = Field(
-        min_length=1, description="where to post the tombstones", json_schema_extra={"metavar": "URL"}
-    )
     operator_key: Path = Field(description="the operator's wallet key", json_schema_extra={"metavar": "FILE"})
-    payer_key: Path | None = Field(
-        default=None,
-        description="wallet that pays for the posting, where one must",
-        json_schema_extra={"metavar": "FILE"},
-    )
 
 
 async def run_retire(config: Retire) -> int:
     """Post a tombstone for each node, then tidy its older adverts away."""
     operator = load_wallet(config.operator_key)
     now = time.time()
-    async with boards(config.registry) as opened:
+    async with boards(config.registry, author=operator, payer_key=config.payer_key) as opened:
         newest = _newest(authentic(await read_all(opened)), operator.address, now)
         nodes = config.node or tuple(node for node, advert in newest.items() if not advert.is_tombstone)
         if not nodes:

@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Field
 
 from registry.advert import Revocation
+from registry.backend import Backend, BackendError
 from registry.commands.boards import authentic, boards, load_wallet, post_to, read_all
 from registry.commands.failure import CommandError
-from registry.commands.options import AddressOption, Options
+from registry.commands.options import AddressOption, PostingOptions
 from registry.signing import next_seq, sign_revocation
 
 __all__ = ["Revoke", "run_revoke"]
 
 
-class Revoke(Options):
+class Revoke(PostingOptions):
     """Options of `waypost registry revoke`."""
 
     delegate: tuple[AddressOption, ...] = Field(
         min_length=1, description="addresses of the delegates to revoke", json_schema_extra={"positional": True}
     )
-    registry: tuple[str, ...] = Field(
-        min_length=1, description="where to post the revocation", json_schema_extra={"metavar": "URL"}
-    )
     operator_key: Path = Field(description="the operator's wallet key", json_schema_extra={"metavar": "FILE"})
-    payer_key: Path | None = Field(
-        default=None,
-        description="wallet that pays for the posting, where one must",
-        json_schema_extra={"metavar": "FILE"},
-    )
 
 
 async def run_revoke(config: Revoke) -> int:
     """Post one revocation that holds all the earlier ones too, so that a reader needs only the newest."""
     operator = load_wallet(config.operator_key)
-    async with boards(config.registry) as opened:
+    async with boards(config.registry, author=operator, payer_key=config.payer_key) as opened:
         contents = authentic(await read_all(opened))
         known = [c for c in contents if isinstance(c, Revocation) and c.operator == operator.address]
         earlier = {delegate for revocation in known for delegate in revocation.delegates}
@@ -52,4 +47,15 @@ async def run_revoke(config: Revoke) -> int:
         for delegate in config.delegate:
             print(f"{operator.address} revokes {delegate}" + (" (again)" if delegate in earlier else ""))
         await post_to(opened, [envelope.to_json()])
+        await _tell_networks(opened, config.delegate)
     return 0
+
+
+async def _tell_networks(opened: Sequence[Backend], delegates: Sequence[str]) -> None:
+    """Take a network's leave back too. Readers go by the revocation, so a failure here is told and is none."""
+    for host in opened:
+        try:
+            if await host.disallow(delegates):
+                print(f"{host.url}: may post in the operator's name no more")
+        except BackendError as error:
+            print(f"waypost: revoked, but the network still lets the delegate post: {error}", file=sys.stderr)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from registry import commands
 from registry.advert import Advert, Curation, Envelope, Reason
-from registry.backend import open_backend
+from registry.backend import fetch_all, open_backend
 from registry.commands import CommandError
 from registry.keys import NodeKey, Wallet
 from registry.signing import open_delegation, open_signed, sign_advert
@@ -34,7 +34,7 @@ class House:
     async def postings(self) -> list[str]:
         board = open_backend(self.url)
         try:
-            return await board.fetch()
+            return await fetch_all(board)
         finally:
             await board.close()
 
@@ -98,7 +98,7 @@ async def test_delegate_writes_a_delegation_that_opens(house: House, capsys: pyt
     assert (delegation.operator, delegation.delegate) == (house.operator.address, p.DELEGATE.address)
     assert delegation.expires_at - delegation.issued_at == 3 * p.DAY
     assert delegation.node == p.NODE.public and delegation.url_suffixes == ("2n6.me",)
-    assert "SQLite" in capsys.readouterr().out
+    assert f"{house.url}: takes postings from anybody" in capsys.readouterr().out
     assert await commands.run_delegate(config.model_copy(update={"url_suffix": (), "node": None})) == 0
     renewed = open_delegation(json.loads(out.read_text()))
     assert renewed.url_suffixes is None and renewed.node is None
