@@ -76,6 +76,15 @@ def delegated(given: dict[str, str] | None = None, signer: Wallet = DELEGATE, **
     return sign_advert(advert(**changes), signer, NODE, given or delegation(delegate=signer.address))
 
 
+def largest() -> Envelope:
+    """An advert whose text is as long as a text may be, by a delegate whose delegation is long too."""
+    suffixes = [f"{number:03}.{'a' * 50}.example" for number in range(900)]
+    given = delegation(delegate=DELEGATE.address, url_suffixes=["2n6.me", *suffixes])
+    room = 65536 - len(advert().to_text().encode())
+    offers = [{**OFFER, "aliases": [f"{number:04}-{'x' * 100}" for number in range(room // 108 - 2)]}]
+    return sign_advert(advert(offers=offers), DELEGATE, NODE, given)
+
+
 def tombstone(**changes: Any) -> Envelope:
     """By the operator's own wallet, without a node signature."""
     return sign_advert(advert(**{"offers": [], **changes}), OPERATOR, None, None)

@@ -1,0 +1,102 @@
+"""A hostile Aleph node: bent copies of real messages, with an honest one somewhere on each page and in each burst.
+
+python -m tests.fakes.mutant_aleph MESSAGES.jsonl COUNT SEED    the first line of its output is its URL
+
+Some copies keep their sender's signature (the host bends them), some get a good hash, and some are signed anew by a key
+of the poster's own (anybody may post anything). Its pages come in one order, whatever is asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from eth_account import Account
+from eth_account.messages import encode_defunct
+
+from tests.fakes.mutation import mutated
+
+PAGE = 200
+SOURCES = 20  # of the messages are bent; a copy of which only unsigned fields were bent is honest still
+
+
+class Mutants:
+    """Pages are made once, in order, and remembered by the time that stands in `startDate`."""
+
+    def __init__(self, honest: list[dict[str, Any]], count: int, seed: int) -> None:
+        self._honest = honest[:SOURCES]
+        self._canaries = iter(honest[SOURCES:])  # each is shown once, and never bent
+        self._rng = random.Random(seed)
+        self._poster = Account.create(seed)
+        self._pages = self._make(count)
+        self._time = 1000.0
+
+    def _make(self, count: int) -> Iterator[list[Any]]:
+        while count > 0:
+            page = [self.mutant() for _ in range(min(count, PAGE - 1))]
+            count -= len(page)
+            page.insert(self._rng.randrange(len(page) + 1), next(self._canaries))
+            yield page
+
+    def mutant(self) -> Any:
+        rng = self._rng
+        kind = rng.random()
+        message = rng.choice(self._honest)
+        if kind < 0.5:
+            return mutated(message, self._honest, rng)
+        content = json.dumps(mutated(json.loads(message["item_content"]), self._honest, rng), separators=(",", ":"))
+        bent = {**message, "item_content": content, "item_hash": _digest(content)}
+        return bent if kind < 0.65 else self._signed(bent)
+
+    def _signed(self, message: dict[str, Any]) -> dict[str, Any]:
+        bent = {**message, "sender": self._poster.address}
+        text = "\n".join((bent["chain"], bent["sender"], bent["type"], bent["item_hash"]))
+        signature = Account.sign_message(encode_defunct(text=text), self._poster.key).signature
+        return {**bent, "signature": "0x" + bytes(signature).hex()}
+
+    async def page(self, _: web.Request) -> web.Response:
+        messages = next(self._pages, [])
+        for message in messages:
+            self._time += 1
+            if isinstance(message, dict):
+                message["time"] = self._time
+        body = {"messages": messages, "pagination_per_page": PAGE, "pagination_page": 1, "pagination_total": 10**6}
+        return web.Response(text=json.dumps(body), content_type="application/json")
+
+    async def socket(self, request: web.Request) -> web.WebSocketResponse:
+        """Bent messages as fast as they are taken; each hundredth is honest, until all of those have been shown."""
+        response = web.WebSocketResponse()
+        await response.prepare(request)
+        for canary in self._canaries:
+            burst = [self.mutant() for _ in range(99)]
+            for message in (*burst, canary):
+                await response.send_str(json.dumps(message))
+        async for _ in response:
+            pass
+        return response
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+async def main(mutants: Mutants) -> None:
+    app = web.Application()
+    app.add_routes([web.get("/api/v0/messages.json", mutants.page), web.get("/api/ws0/messages", mutants.socket)])
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    print("http://{}:{}".format(*runner.addresses[0][:2]), flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    lines = Path(sys.argv[1]).read_text().splitlines()
+    asyncio.run(main(Mutants([json.loads(line) for line in lines], int(sys.argv[2]), int(sys.argv[3]))))
