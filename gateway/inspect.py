@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -16,6 +14,7 @@ import orjson
 from gateway.addresses import GuardedResolver
 from gateway.challenge import challenge
 from gateway.config import ListConfig, ShowConfig
+from gateway.rows import Row, descriptions, table
 from registry.advert import Advert, Envelope, Refused
 from registry.backend import Backend, BackendError, fetch_all, open_backend
 from registry.keys import NodeKey
@@ -26,34 +25,19 @@ from relay.http import make_connector, make_session
 _PROBES_AT_ONCE = 16
 
 
-@dataclass(frozen=True)
-class Row:
-    """One posting and what became of it. `reason` is one of the protocol's names, or None.
-
-    Who and which are what a refused posting *claims*: signatures may be what it was refused for.
-    """
-
-    envelope: Any  # the posted JSON object, or the raw text where it is none
-    operator: str | None
-    node: str | None
-    seq: int | None
-    accepted: bool
-    reason: str | None
-    kind: str | None
-    detail: str
-
-
 def run_list(config: ListConfig) -> int:
     """Print a row for every posting, refused ones too."""
-    return asyncio.run(_print(config, lambda _: True))
+    return asyncio.run(_print(config, lambda _: True, table))
 
 
 def run_show(config: ShowConfig) -> int:
-    """The same for one operator or node."""
-    return asyncio.run(_print(config, lambda row: config.who in ("", row.operator, row.node)))
+    """Print what each posting of one operator or node says."""
+    return asyncio.run(_print(config, lambda row: config.who in ("", row.operator, row.node), descriptions))
 
 
-async def _print(config: ListConfig, wanted: Any) -> int:
+async def _print(
+    config: ListConfig, wanted: Callable[[Row], bool], lines: Callable[[Sequence[Row]], Iterable[str]]
+) -> int:
     try:
         rows = [row for row in await judge_all(config) if wanted(row)]
     except (BackendError, ValueError) as error:
@@ -62,7 +46,7 @@ async def _print(config: ListConfig, wanted: Any) -> int:
     if config.json_:
         sys.stdout.buffer.write(orjson.dumps([vars(row) for row in rows], option=orjson.OPT_INDENT_2) + b"\n")
     else:
-        print("\n".join(_table(rows)))
+        print("\n".join(lines(rows)))
     return 0
 
 
@@ -180,29 +164,3 @@ def _text(value: Any) -> str | None:
 
 def _integer(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _table(rows: Sequence[Row]) -> Iterable[str]:
-    yield f"{'KIND':<10} {'OPERATOR':<42} {'NODE':<43} {'SIGNED (UTC)':<19} VERDICT"
-    for row in rows:
-        verdict = "accepted" if row.accepted else f"refused: {row.reason}"
-        detail = f" ({row.detail})" if row.detail else ""
-        who = f"{row.kind or '-':<10} {_cut(row.operator, 42)} {_cut(row.node, 43)}"
-        yield f"{who} {_moment(row.seq):<19} {verdict}{_printable(detail)}"
-    accepted = sum(row.accepted for row in rows)
-    yield f"{accepted} accepted, {len(rows) - accepted} refused"
-
-
-def _cut(text: str | None, width: int) -> str:
-    return _printable(text or "-")[:width].ljust(width)
-
-
-def _printable(text: str) -> str:
-    """Strangers wrote this: nothing in it may steer a terminal."""
-    return "".join(each if each.isprintable() else "?" for each in text)
-
-
-def _moment(seq: int | None) -> str:
-    if seq is None or not 0 <= seq < 253_402_300_800_000:
-        return "-"
-    return datetime.fromtimestamp(seq / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -5,19 +5,18 @@ Not here: what the JSON means (reader), posting (writer).
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
-import orjson
 
 from registry.aleph.limits import Limits
 from registry.aleph.url import Place
+from registry.answers import one_line, read_json
 from registry.backend import Unreachable
 
-__all__ = ["BODY_LIMIT_BYTES", "Host", "TooMuch", "one_line", "read_json"]
+__all__ = ["BODY_LIMIT_BYTES", "Host", "TooMuch"]
 
 BODY_LIMIT_BYTES = 16 * 1024 * 1024
 FRAME_LIMIT_BYTES = 8 * 1024 * 1024  # one message, at most 200,000 characters that may be escaped twice
@@ -119,20 +118,3 @@ class Host:
     def _away(self, error: Exception) -> Unreachable:
         self.check_open()
         return self.unreachable(f"cannot be reached ({error or type(error).__name__})")
-
-
-def read_json(text: str | bytes) -> Any:
-    """Any JSON; what one poster wrote must not spoil a whole page. Raises ValueError."""
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        try:
-            return json.loads(text)  # takes lone surrogates and endless numbers
-        except RecursionError as error:
-            raise ValueError("nested too deep") from error
-
-
-def one_line(text: str, limit: int = 300) -> str:
-    """A host's words, fit for a terminal."""
-    clean = " ".join("".join(char if char.isprintable() else " " for char in text[: 4 * limit]).split())
-    return clean if len(clean) <= limit else clean[:limit] + "..."

@@ -14,9 +14,10 @@ from typing import Any
 
 import aiohttp
 
-from registry.aleph.host import Host, TooMuch, read_json
+from registry.aleph.host import Host, TooMuch
 from registry.aleph.messages import POST_TYPE, Forged, Message, claimed_key, posting, verify
 from registry.aleph.walk import Endless, Walk
+from registry.answers import read_json
 
 __all__ = ["Reader"]
 

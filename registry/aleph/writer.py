@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from pydantic import ValidationError
 
-from registry.aleph.host import Host, one_line
+from registry.aleph.host import Host
 from registry.aleph.messages import MAX_CONTENT, POST_TYPE, checksum
 from registry.aleph.rights import KEY
+from registry.answers import one_line
 from registry.backend import Pending, Rejected, Unreachable
 from registry.keys import Wallet
 

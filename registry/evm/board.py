@@ -82,10 +82,10 @@ class EvmBackend:
             deep = max(0, number - DEPTH + OVERLAP + 1)
             _, deep_hash = await self._block(hex(deep))
             async for end, entries in self._logs.read(tail.since, number):
-                texts = [unpack(entry.payload) for entry in entries if tail.tell(entry)]
+                new = [entry.payload for entry in entries if tail.tell(entry)]
                 tail.reached(end)
-                if texts:
-                    yield texts
+                if new:
+                    yield await asyncio.to_thread(_texts, new)
             tail.reached(deep, deep_hash)
             tail.reached(number, block_hash)
         self._tail = tail
@@ -207,6 +207,10 @@ def _checked(payer: Wallet) -> Wallet:
     if find_spec("eth_abi") is None or find_spec("rlp") is None:
         raise ValueError("registry evm+...: posting needs packages of the extra `evm`; run: pip install 'waypost[evm]'")
     return payer
+
+
+def _texts(payloads: Sequence[bytes]) -> list[str]:
+    return [unpack(payload) for payload in payloads]
 
 
 def _label(text: str) -> tuple[int, bytes]:

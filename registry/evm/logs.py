@@ -5,6 +5,7 @@ Not here: which ranges (board), what is in a payload (payload).
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
@@ -45,7 +46,8 @@ class Logs:
             end = min(last, first + self._span - 1)
             found = await self._range(first, end)
             if found is not None:
-                yield end, self._entries(found, first, end)
+                # In a thread: there may be ten thousand entries, and whoever reads has streams to carry meanwhile.
+                yield end, await asyncio.to_thread(self._entries, found, first, end)
                 first = end + 1
 
     async def _range(self, first: int, end: int) -> list[Any] | None:

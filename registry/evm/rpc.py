@@ -6,13 +6,13 @@ Not here: what the methods mean (logs, sender).
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from typing import Any
 
 import aiohttp
 import orjson
 
+from registry.answers import one_line, read_json
 from registry.backend import Unreachable
 from registry.evm.limits import Limits
 from registry.evm.url import Place
@@ -24,7 +24,6 @@ _DATA = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
 _RATE = re.compile(
     r"too many requests|rate.?limit|requests? per|quota|credits|throttl|api.?key|unauthori", re.IGNORECASE
 )
-_MAX_DEEP_BYTES = 16 * 1024 * 1024  # of an answer that only the slower parser takes
 
 
 class Refusal(Unreachable):
@@ -158,17 +157,6 @@ class Rpc:
 def _read(body: bytes) -> Any:
     """Any JSON, None if it is none. What one entry holds must not spoil the others beside it."""
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        if len(body) > _MAX_DEEP_BYTES:
-            return None
-    try:
-        return json.loads(body)  # takes lone surrogates and endless numbers
-    except (ValueError, RecursionError):
+        return read_json(body)
+    except ValueError:
         return None
-
-
-def one_line(text: str, limit: int = 300) -> str:
-    """A host's words, fit for a terminal."""
-    clean = " ".join("".join(char if char.isprintable() else " " for char in text[: 4 * limit]).split())
-    return clean if len(clean) <= limit else clean[:limit] + "..."

@@ -41,7 +41,7 @@ class Transaction:
 
 def signed(transaction: Transaction, payer: Wallet) -> bytes:
     """What is sent to the chain: EIP-1559, or where there is no tip the older form with the chain's id (EIP-155)."""
-    import rlp  # type: ignore[import-untyped]
+    import rlp
 
     chain, fees = transaction.chain, transaction.fees
     if fees.tip is None:
