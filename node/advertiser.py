@@ -27,7 +27,6 @@ from registry.signing import next_seq, sign_advert
 
 log = logging.getLogger("waypost.node")
 
-_LIFETIME_S = 3600
 _LOOK_EVERY_S = 2.0
 _SETTLE_S = 5.0  # an engine that is away for less than this, as in a restart, keeps its offer
 
@@ -42,6 +41,7 @@ class Identity:
     hardware: Hardware
     region: str | None
     vm_hash: str | None  # of the INSTANCE message on Aleph that made this machine
+    life_s: int  # of an advert
 
 
 class Advertiser:
@@ -111,7 +111,7 @@ class Advertiser:
             return
         if all(poster.up_to_date for poster in self._posters):
             return  # only the tidying took too long
-        log.warning("a registry could not be told of the stop; the advert ends by itself within the hour")
+        log.warning("a registry could not be told of the stop; the advert ends within %d s by itself", self._who.life_s)
 
     def _ask_for_mandate(self) -> None:
         if self._mandate.current() is None:
@@ -148,7 +148,7 @@ class Advertiser:
         hardware = AdvertHardware(gpu=who.hardware.gpu, vram_mib=who.hardware.vram_mib) if who.hardware.gpu else None
         advert = Advert(
             operator=mandate.delegation.operator, node=who.node.public, seq=self._next_seq(now), issued_at=issued,
-            expires_at=min(issued + _LIFETIME_S, mandate.delegation.expires_at), url=who.url, tls_spki_sha256=None,
+            expires_at=min(issued + who.life_s, mandate.delegation.expires_at), url=who.url, tls_spki_sha256=None,
             offers=offers, hardware=hardware, region=who.region,
             vm=Vm(platform="aleph", item_hash=who.vm_hash) if who.vm_hash else None,
         )  # fmt: skip

@@ -112,7 +112,7 @@ async def _advertiser(config: NodeConfig, key: NodeKey, hardware: Hardware, stac
     for backend in backends:
         stack.push_async_callback(backend.close)
     vm_hash = config.vm_hash or aleph_item_hash(socket.gethostname())
-    who = Identity(key, delegate, config.public_url, hardware, config.region, vm_hash)
+    who = Identity(key, delegate, config.public_url, hardware, config.region, vm_hash, config.advert_life_s)
     mandate = DelegationFile(path, delegate.address, key.public, config.public_url, time.time, config.registry)
     return Advertiser(who, mandate, backends, config.state, time.time)
 

@@ -124,6 +124,10 @@ class NodeConfig(Options):
         default=None, description="llama-server to run (default: the one that llama-cpp-python carries)",
         json_schema_extra={"metavar": "FILE"},
     )  # fmt: skip
+    advert_life_s: int = Field(
+        default=3600, ge=60, le=86_400,
+        description="seconds that an advert counts; renewed at half of them, so a longer life saves a chain's gas",
+    )  # fmt: skip
     start_s: float = Field(default=600.0, gt=0, description="seconds that a model may take to load")
     ready_s: float = Field(default=30.0, ge=0, description="seconds that a request waits for a restarting engine")
     queue_s: float = Field(default=30.0, ge=0, description="seconds that a request waits for a free slot")
