@@ -93,7 +93,7 @@ async def _fetch_board(hosts: Sequence[Backend]) -> list[str]:
 
 async def _fetch_host(host: Backend) -> list[str]:
     if not await host.exists():
-        print(f"waypost: there is nothing at {host.url} yet: publishing makes it, or check the path", file=sys.stderr)
+        print(f"waypost: there is nothing at {host.url} yet; check the URL, or publish there", file=sys.stderr)
     return await fetch_all(host)
 
 
