@@ -52,6 +52,7 @@ class Gateway:
         self._prover = prover
         self._failover = failover
         self._metrics = metrics
+        self._listing = listing.Listing()
         self._draining = False
         self._calls = 0
         self._idle = asyncio.Event()
@@ -109,16 +110,14 @@ class Gateway:
         directory, now = self._directory, time.time()
         vm = request.match_info.get("vm")
         if vm is None:
-            route = directory.resolve(call.model, call.endpoint.name, now)
-        else:
-            route = directory.resolve_at(vm, call.model, call.endpoint.name, now)
-        proven = self._proven(route.candidates)
-        if not proven:
-            raise away(call.model)
-        return Route(route.model, proven)
+            return directory.resolve(call.model, call.endpoint.name, now, self._is_proven)
+        return directory.resolve_at(vm, call.model, call.endpoint.name, now, self._is_proven)
+
+    def _is_proven(self, candidate: Candidate) -> bool:
+        return self._prover.proven(candidate.identity)
 
     def _proven(self, candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
-        return tuple(candidate for candidate in candidates if self._prover.proven(candidate.identity))
+        return tuple(filter(self._is_proven, candidates))
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
         return web.json_response({"object": "list", "data": self._listed(request)})
@@ -139,12 +138,16 @@ class Gateway:
     def _listed(self, request: web.Request) -> list[dict[str, Any]]:
         caller = self._keys.caller(request)
         vm = request.match_info.get("vm")
-        now = time.time()
-        directory = self._directory
-        meant = directory.meanings() if vm is None else directory.meanings_at(vm, now)
-        described = (listing.describe(name, self._proven(candidates), now) for name, candidates in meant)
-        items = [item for item in described if item is not None]
+        directory, now = self._directory, time.time()
+        if vm is None:
+            items = self._listing.items(lambda: self._described(directory.meanings(), now))
+        else:
+            items = self._described(directory.meanings_at(vm, now), now)
         return [item for item in items if caller.may_use(item["id"], item["id"].partition("@")[0], *item["aliases"])]
+
+    def _described(self, meant: Iterable[tuple[str, Iterable[Candidate]]], now: float) -> list[listing.Item]:
+        described = (listing.describe(name, self._proven(candidates), now) for name, candidates in meant)
+        return [item for item in described if item is not None]
 
     async def _health(self, _: web.Request) -> web.StreamResponse:
         state = "draining" if self._draining else "ready" if self._follower.ready.is_set() else "starting"

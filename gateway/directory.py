@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from gateway.groups import Candidate, Group, choices, fits, label
+from gateway.groups import Candidate, Group, choices, current, fits, label
 from gateway.names import MEMORY_S as NAME_MEMORY_S
 from gateway.names import Names
 from gateway.offers import Offers
@@ -22,12 +22,16 @@ from relay.errors import ApiError, BadRequest, NotFound, Unavailable
 __all__ = ["NAME_MEMORY_S", "RETRY_AFTER_S", "Directory", "Route", "away"]
 
 RETRY_AFTER_S = 5
+_ENOUGH = 64  # candidates to choose from: a request need not look at ten thousand
 _QUALIFIER = re.compile(r"[0-9a-f]{8,64}|0x[0-9a-f]{40}")
+
+
+Usable = Callable[[Candidate], bool]
 
 
 @dataclass(frozen=True)
 class Route:
-    """What a name means now. `model` is the advertised name, which the nodes are told."""
+    """What a name means now. `model` is the advertised name, which the nodes are told. Of many, a random few."""
 
     model: str
     candidates: tuple[Candidate, ...]
@@ -73,33 +77,23 @@ class Directory:
         """Is anything believed of that node, by whichever operator?"""
         return node in self._offers.by_node
 
-    def resolve(self, name: str, endpoint: str, now: float) -> Route:
-        """The candidates for a model name, alias, `model@digest` or `model@0xoperator`, none of them expired.
+    def resolve(self, name: str, endpoint: str, now: float, usable: Usable = lambda _: True) -> Route:
+        """`usable` candidates for a model name, alias, `model@digest` or `model@0xoperator`, none of them expired.
 
         Raises ApiError: 404 never seen, 503 known but away, 400 ambiguous or not offered on this endpoint.
         """
-        model, candidates = self.meaning(name, now)
-        return _route(name, model, candidates, endpoint)
+        group, operator = self._group(name, now)
+        return _route(name, group.model, current(group.draw(), operator, now), endpoint, usable)
 
     def meaning(self, name: str, now: float) -> tuple[str, list[Candidate]]:
         """The advertised name behind any name, and who offers it now, on whatever endpoint. Raises as `resolve`."""
-        base, at, qualifier = name.partition("@")
-        groups = list((self._offers.by_name.get(base) or self._offers.by_alias.get(base) or {}).values())
-        if at:
-            group = self._qualified(name, groups, qualifier, now)
-        elif groups:
-            group = self._choose(base, groups)
-        else:
-            raise self._missing(name, groups, now)
-        candidates = [c for c in group.candidates if c.believed.valid_until > now]
-        if at and qualifier.startswith("0x"):
-            candidates = [c for c in candidates if c.operator == qualifier]
-        return group.model, candidates
+        group, operator = self._group(name, now)
+        return group.model, list(current(group.candidates, operator, now))
 
-    def resolve_at(self, vm: str, name: str, endpoint: str, now: float) -> Route:
+    def resolve_at(self, vm: str, name: str, endpoint: str, now: float, usable: Usable = lambda _: True) -> Route:
         """The same, asked of one VM: `vm` is a node key, a curator's slug, or the Aleph item hash of an owned VM."""
         model, candidates = self.meaning_at(vm, name, now)
-        return _route(name, model, candidates, endpoint)
+        return _route(name, model, candidates, endpoint, usable)
 
     def meaning_at(self, vm: str, name: str, now: float) -> tuple[str, list[Candidate]]:
         """As `meaning`, asked of one VM."""
@@ -165,6 +159,18 @@ class Directory:
         owned = [believed for believed in claims if believed.valid_until > now and self._owns(believed)]
         return [max(owned, key=lambda believed: believed.advert.issued_at)] if owned else []
 
+    def _group(self, name: str, now: float) -> tuple[Group, str | None]:
+        """What a name means, and the one operator that it asks for, if it does."""
+        base, at, qualifier = name.partition("@")
+        groups = list((self._offers.by_name.get(base) or self._offers.by_alias.get(base) or {}).values())
+        if at:
+            group = self._qualified(name, groups, qualifier, now)
+        elif groups:
+            group = self._choose(base, groups)
+        else:
+            raise self._missing(name, groups, now)
+        return group, qualifier if qualifier.startswith("0x") else None
+
     def _missing(self, name: str, groups: Sequence[Group], now: float) -> ApiError:
         if self.names.was_seen(name, now) or ("@" in name and self.names.was_seen_longer(name, now)):
             return away(name)
@@ -222,15 +228,21 @@ def _check_qualifier(name: str, qualifier: str) -> None:
         )
 
 
-def _route(name: str, model: str, candidates: Sequence[Candidate], endpoint: str) -> Route:
-    if not candidates:
+def _route(name: str, model: str, candidates: Iterable[Candidate], endpoint: str, usable: Usable) -> Route:
+    served: set[str] = set()
+    found = []
+    for candidate in candidates:
+        served.update(candidate.offer.endpoints)
+        if endpoint in candidate.offer.endpoints and usable(candidate):
+            found.append(candidate)
+            if len(found) == _ENOUGH:
+                break
+    if found:
+        return Route(model, tuple(found))
+    if endpoint in served or not served:
         raise away(name)
-    fit = tuple(candidate for candidate in candidates if endpoint in candidate.offer.endpoints)
-    if not fit:
-        served = ", ".join(sorted({one for candidate in candidates for one in candidate.offer.endpoints}))
-        raise BadRequest(
-            f"The model {name!r} does not serve {endpoint}; it serves {served}.",
-            param="model",
-            code="unsupported_endpoint",
-        )
-    return Route(model, fit)
+    raise BadRequest(
+        f"The model {name!r} does not serve {endpoint}; it serves {', '.join(sorted(served))}.",
+        param="model",
+        code="unsupported_endpoint",
+    )

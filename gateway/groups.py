@@ -9,8 +9,10 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from gateway.challenge import Identity, identity
+from gateway.pool import Pool
 from registry.advert import Offer
 from registry.trust import Believed
 
@@ -52,24 +54,24 @@ class Group:
         self.model = model
         self.digest = digest
         self.operator = operator
-        self._candidates: dict[Spot, Candidate] = {}
+        self._named: Pool[Spot, Candidate] = Pool()
+        self._strangers: Pool[Spot, Candidate] = Pool()
         self._operators: Counter[str] = Counter()
         self._aliases: Counter[str] = Counter()
-        self._explicit = 0
 
     def __repr__(self) -> str:
         return f"<Group {self.model}@{self.digest or self.operator} candidates={len(self)}>"
 
     def __len__(self) -> int:
-        return len(self._candidates)
+        return len(self._named) + len(self._strangers)
 
     @property
     def candidates(self) -> Iterable[Candidate]:
-        return self._candidates.values()
+        return chain(self._named, self._strangers)
 
     @property
     def explicit(self) -> bool:
-        return self._explicit > 0
+        return len(self._named) > 0
 
     @property
     def aliases(self) -> Iterable[str]:
@@ -77,9 +79,8 @@ class Group:
 
     def add(self, spot: Spot, candidate: Candidate) -> list[str]:
         """Take a candidate; returns the aliases that are new to the group."""
-        self._candidates[spot] = candidate
+        (self._named if candidate.believed.explicit else self._strangers).add(spot, candidate)
         self._operators[candidate.operator] += 1
-        self._explicit += candidate.believed.explicit
         own = set(candidate.offer.aliases)
         new = [alias for alias in own if alias not in self._aliases]
         self._aliases.update(own)
@@ -87,15 +88,25 @@ class Group:
 
     def remove(self, spot: Spot) -> list[str]:
         """Drop a candidate; returns the aliases that nobody here goes by any longer."""
-        candidate = self._candidates.pop(spot)
-        self._explicit -= candidate.believed.explicit
+        candidate = (self._named if spot in self._named else self._strangers).remove(spot)
         _take_away(self._operators, [candidate.operator])
         return _take_away(self._aliases, set(candidate.offer.aliases))
+
+    def draw(self) -> Iterator[Candidate]:
+        """Each once, in random order, those of operators that were named first. It costs what is taken of it."""
+        return chain(self._named.draw(), self._strangers.draw())
 
     def matches(self, qualifier: str) -> bool:
         if qualifier.startswith("0x"):
             return self._operators[qualifier] > 0
         return self.digest is not None and self.digest.startswith(qualifier)
+
+
+def current(candidates: Iterable[Candidate], operator: str | None, now: float) -> Iterator[Candidate]:
+    """Those that have not expired, of one operator if one is named."""
+    for candidate in candidates:
+        if candidate.believed.valid_until > now and operator in (None, candidate.operator):
+            yield candidate
 
 
 def fits(candidate: Candidate, qualifier: str) -> bool:

@@ -16,7 +16,7 @@ from math import inf
 from registry.advert import Reason
 from registry.trust import Verdict
 
-__all__ = ["GRACE_S", "Episode", "HostState", "Hosts", "Turn"]
+__all__ = ["GRACE_S", "Episode", "HostState", "Hosts", "Reading", "Turn"]
 
 GRACE_S = 30.0  # a posting takes a while to reach every host
 _KEPT = 200_000  # subjects of one board that are compared; the oldest goes first
@@ -52,6 +52,20 @@ class HostState:
     faults: int
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A host was read wholly, from when to when. `settled`: by the rules in force; what is new it told ever since."""
+
+    began: float
+    ended: float
+    settled: bool
+
+    def covers(self, now: float) -> float:
+        """What other hosts have shown by then, this one has had its time to show: in the reading, or after it."""
+        since_read = self.settled and self.ended <= now - GRACE_S
+        return (now if since_read else self.began) - GRACE_S
+
+
 class Hosts:
     """Owner of what each host has shown. Hosts go by their number in `boards`, which names the board of each."""
 
@@ -70,25 +84,27 @@ class Hosts:
     def show(self, host: int, verdict: Verdict, now: float) -> None:
         """That host showed a posting, which was judged so."""
         board = self._of[host]
-        if board is None or verdict.operator is None or verdict.seq is None or verdict.reason in _UNCOUNTED:
-            return
-        if verdict.expires_at is not None and verdict.expires_at <= now:
+        if board is None or verdict.operator is None or verdict.seq is None:
             return
         subject = (verdict.kind, verdict.operator, verdict.node)
-        board.show(host, subject, verdict.seq, inf if verdict.expires_at is None else verdict.expires_at, now)
+        ends = inf if verdict.expires_at is None else verdict.expires_at
+        if verdict.reason in _UNCOUNTED or ends <= now:
+            board.level(host, subject, verdict.seq)  # others need not show it, and this one did
+        else:
+            board.show(host, subject, verdict.seq, ends, now)
 
     def missing(self, host: int, now: float) -> int:
         """How many current subjects it has not shown at their newest, though another host has for a while."""
         board = self._of[host]
-        return 0 if board is None else board.missing(host, now)
+        return 0 if board is None else board.missing(host, now - GRACE_S, now)
 
-    def review(self, comparable: Sequence[bool], now: float) -> list[Episode]:
-        """The episodes that begin or end now. `comparable`: is the host up, and has it been read wholly?"""
+    def review(self, readings: Sequence[Reading | None], now: float) -> list[Episode]:
+        """The episodes that begin or end now. `readings`: the last of each host, None while it is away or not read."""
         found = []
-        for host, board in enumerate(self._of):
-            if board is None or not comparable[host]:
+        for host, (board, reading) in enumerate(zip(self._of, readings, strict=True)):
+            if board is None or reading is None:
                 continue
-            missing = board.missing(host, now)
+            missing = board.missing(host, reading.covers(now), now)
             if missing and host not in self._episodes:
                 self._episodes.add(host)
                 found.append(Episode(host, Turn.BEHIND, missing, next(iter(board.behind[host]))))
@@ -122,12 +138,18 @@ class _Board:
                 subjects.setdefault(subject, now)
         self._tidy(now)
 
-    def missing(self, host: int, now: float) -> int:
+    def level(self, host: int, subject: Subject, seq: int) -> None:
+        """This host is not behind with that."""
+        if seq >= self._newest.get(subject, (-1, 0.0))[0]:
+            self.behind[host].pop(subject, None)
+
+    def missing(self, host: int, until: float, now: float) -> int:
+        """How many that another host has shown by `until`."""
         self._tidy(now)
         behind = self.behind[host]
         recent = 0
         for since in reversed(behind.values()):
-            if since <= now - GRACE_S:
+            if since <= until:
                 break
             recent += 1
         return len(behind) - recent

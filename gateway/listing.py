@@ -1,14 +1,39 @@
-"""One item of `GET /v1/models`: OpenAI's fields, with ours beside them."""
+"""`GET /v1/models`: OpenAI's fields, with ours beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from gateway.groups import Candidate
 
+_REST = 10  # times as long as making a list took, it is shown
 
-def describe(name: str, candidates: Iterable[Candidate], now: float) -> dict[str, Any] | None:
+Item = dict[str, Any]
+
+
+class Listing:
+    """The last list made of everything: a long one is shown for a while, a short one is made anew each time."""
+
+    def __init__(self) -> None:
+        self._items: list[Item] = []
+        self._until = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Listing items={len(self._items)}>"
+
+    def items(self, make: Callable[[], list[Item]]) -> list[Item]:
+        """The items, by `make` if the last are too old by now."""
+        began = time.perf_counter()
+        if began >= self._until:
+            self._items = make()
+            ended = time.perf_counter()
+            self._until = ended + _REST * (ended - began)
+        return self._items
+
+
+def describe(name: str, candidates: Iterable[Candidate], now: float) -> Item | None:
     """One item of OpenAI's list, for the candidates that count now; None where there is none."""
     current = [candidate for candidate in candidates if candidate.believed.valid_until > now]
     if not current:

@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable
 
+from gateway.hosts import Reading
 from gateway.pace import Pace
 from registry.backend import Backend, BackendError
 
@@ -23,7 +24,7 @@ _REST = 3  # when rules change again and again, all is read again for at most a 
 
 
 class Reader:
-    """One host. `up`: it answers; `whole`: it has been read wholly since it last was away."""
+    """One host. `up`: it answers."""
 
     def __init__(
         self,
@@ -31,38 +32,46 @@ class Reader:
         consider: Callable[[str], None],
         on_whole: Callable[[], None],
         rules: Callable[[], asyncio.Event],
+        clock: Callable[[], float],
     ) -> None:
         """`rules` gives an event that is set when what was refused before may count, and then another one."""
         self.backend = backend
         self.up = False
-        self.whole = False
         self._consider = consider
         self._on_whole = on_whole
         self._rules = rules
+        self._clock = clock
+        self._read_by = asyncio.Event()
+        self._read: tuple[float, float] | None = None
         self._failures = 0
 
     def __repr__(self) -> str:
-        return f"<Reader {self.backend.url} up={self.up} whole={self.whole}>"
+        return f"<Reader {self.backend.url} up={self.up} read={self._read is not None}>"
+
+    @property
+    def reading(self) -> Reading | None:
+        """The last whole one, if it has not been away since."""
+        return None if self._read is None else Reading(*self._read, settled=not self._read_by.is_set())
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
             try:
-                rules, took_s = self._rules(), await self._read_all()
+                took_s = await self._read_all(rules := self._rules())
                 await self._read_new(rules, took_s)
             except BackendError as error:
                 await asyncio.sleep(self._down(error))
 
-    async def _read_all(self) -> float:
-        """Considers everything; returns how long that took (seconds)."""
-        started, pace = time.monotonic(), Pace()
+    async def _read_all(self, rules: asyncio.Event) -> float:
+        """Considers everything, by `rules`; returns how long that took (seconds)."""
+        began, started, pace = self._clock(), time.monotonic(), Pace()
         async for batch in self.backend.fetch():
             for raw in batch:
                 self._consider(raw)
                 await pace.step()
         if self._failures:
             log.info("registry %s is back", self.backend.url)
-        self._failures, self.up, self.whole = 0, True, True
+        self._failures, self.up, self._read, self._read_by = 0, True, (began, self._clock()), rules
         self._on_whole()
         return time.monotonic() - started
 
@@ -92,7 +101,7 @@ class Reader:
         log.log(level, "a registry is away; what is known goes on: %s", error)
         most_s: float = min(_BACKOFF_FIRST_S * 2**self._failures, _BACKOFF_MOST_S)
         self._failures = min(self._failures + 1, 16)
-        self.up = self.whole = False
+        self.up, self._read = False, None
         return most_s * random.uniform(0.5, 1.0)  # noqa: S311
 
 

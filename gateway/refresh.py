@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 
@@ -52,7 +53,7 @@ class Follower:
         self.renewal = Renewal(session, self.consider, clock)
         self.hosts = Hosts([backend.board for backend in backends])
         self.readers = [
-            Reader(backend, partial(self._consider_from, number), self.ready.set, lambda: self._rules)
+            Reader(backend, partial(self._consider_from, number), self.ready.set, lambda: self._rules, clock)
             for number, backend in enumerate(backends)
         ]
         self._trust = trust
@@ -64,6 +65,7 @@ class Follower:
         self._changed = asyncio.Event()
         self._rules = asyncio.Event()  # set, and replaced, when a posting changes which others count
         self._curation: Curation | None = None
+        self._applied_at = 0.0
         self.directory = self._new_directory()
         self._saving = Saving(snapshot, trust, lambda: self.directory.names_seen(clock()))
 
@@ -78,6 +80,7 @@ class Follower:
                 for reader in self.readers:
                     group.create_task(reader.run())
                 group.create_task(self._apply_changes())
+                group.create_task(self._compare_hosts())
                 group.create_task(self.renewal.run())
                 group.create_task(self.ownership.run())
                 group.create_task(self._saving.run())
@@ -128,12 +131,9 @@ class Follower:
 
     async def _apply_changes(self) -> None:
         while True:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(_TICK_S):
                     await self._changed.wait()
-            except TimeoutError:
-                self._compare_hosts()
-            else:
                 await asyncio.sleep(_SETTLE_S)
                 self._changed.clear()
             await self._apply()
@@ -149,7 +149,8 @@ class Follower:
             self._saving.due()
             await pace.step()
         curation = self._trust.curation(now)
-        if curation is not self._curation:
+        set_back, self._applied_at = now < self._applied_at - _TICK_S, now
+        if curation is not self._curation or set_back:  # by another clock, what had ended may count again
             await self._rebuild(curation, now)
         self._prover.ask()
 
@@ -177,9 +178,11 @@ class Follower:
         if after is None and not self.directory.lists(key[1]):
             self._on_gone(key[1])
 
-    def _compare_hosts(self) -> None:
-        for episode in self.hosts.review([reader.whole for reader in self.readers], self._clock()):
-            self._log_episode(self.readers[episode.host].backend, episode)
+    async def _compare_hosts(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            for episode in self.hosts.review([reader.reading for reader in self.readers], self._clock()):
+                self._log_episode(self.readers[episode.host].backend, episode)
 
     def _log_episode(self, backend: Backend, episode: Episode) -> None:
         if episode.turn is Turn.LEVEL:

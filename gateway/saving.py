@@ -1,4 +1,4 @@
-"""When the snapshot is written: soon where that is cheap or a revocation came, seldom where it is dear.
+"""When the snapshot is written: at once for a revocation, soon where that is cheap, seldom where it is dear.
 
 What a crash loses of the last seconds, the registries and the nodes tell again. Not here: the file (snapshot).
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from gateway.snapshot import Snapshot
 from registry.trust import Trust
 
 _EVERY_S = 1.0
 _MOST_S = 30.0
+_MOST_SOON_S = 5.0
 _REST = 100  # times as long as writing took, it is left alone
 _REST_SOON = 10  # and after a revocation or a curator's list
 
@@ -25,10 +27,10 @@ class Saving:
         self._trust = trust
         self._names = names
         self._due = False
-        self._soon = False
+        self._soon = asyncio.Event()
 
     def __repr__(self) -> str:
-        return f"<Saving due={self._due} soon={self._soon}>"
+        return f"<Saving due={self._due} soon={self._soon.is_set()}>"
 
     def due(self) -> None:
         """Something changed."""
@@ -36,17 +38,29 @@ class Saving:
 
     def soon(self) -> None:
         """Something changed that a restart should not forget."""
-        self._due = self._soon = True
+        self._due = True
+        self._soon.set()
 
     async def run(self) -> None:
         """Until cancelled."""
         clock = asyncio.get_running_loop().time
-        ended, took = clock(), 0.0
+        took = 0.0
         while True:
-            await asyncio.sleep(_EVERY_S)
-            rest_s = min((_REST_SOON if self._soon else _REST) * took, _MOST_S)
-            if self._due and clock() - ended >= rest_s:
-                self._due = self._soon = False
-                started = clock()
-                await self._snapshot.write(self._names(), self._trust.envelopes())
-                ended, took = clock(), clock() - started
+            await self._rest(took)
+            started = clock()
+            self._due = False
+            self._soon.clear()
+            await self._snapshot.write(self._names(), self._trust.envelopes())
+            took = clock() - started
+
+    async def _rest(self, took: float) -> None:
+        """Until it is time to write again."""
+        soon_s, most_s = min(_REST_SOON * took, _MOST_SOON_S), min(_REST * took, _MOST_S)
+        await asyncio.sleep(soon_s)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(most_s - soon_s):
+                await self._soon.wait()
+        while not self._due:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_EVERY_S):
+                    await self._soon.wait()

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
+from registry.advert import MAX_AHEAD_S, Envelope, Reason, Refused
 from registry.advert import Curation as CurationText
-from registry.advert import Envelope, Reason, Refused
 from registry.periods import check_curation
 
 __all__ = ["Curation", "Curations"]
@@ -52,13 +52,15 @@ class Curations:
 
     def add(self, curation: CurationText, envelope: Envelope) -> None:
         """Take an authentic list that is not from the future."""
-        self._merged = None
         known = self._known.get(curation.curator, ())
         listed = _Listed(curation, envelope, frozenset(curation.operators), frozenset(curation.nodes))
         if not known or curation.seq > known[0].curation.seq:
             self._known[curation.curator] = (listed,)
         elif curation.seq == known[0].curation.seq and len(known) == 1 and known[0].envelope.text != envelope.text:
             self._known[curation.curator] = (known[0], listed)
+        else:
+            return  # posted again, or of old: what is merged stays the same object
+        self._merged = None
 
     def check(self, curation: CurationText, envelope: Envelope, now: float) -> None:
         """Raise Refused where this list does not count."""
@@ -76,8 +78,7 @@ class Curations:
         """What the lists in force say together: the same object until that changes."""
         if self._merged is None or not self._merged[0] <= now < self._merged[2]:
             lists = self._current(now)
-            until = min((listed.curation.expires_at for listed in lists), default=inf)
-            self._merged = (now, _merge(lists), until)
+            self._merged = (now, _merge(lists), self._next_turn(now))
         return self._merged[1]
 
     def vouched_until(self, operator: str, node: str, now: float) -> int | None:
@@ -93,6 +94,12 @@ class Curations:
         """All that a restart needs."""
         for known in self._known.values():
             yield from (listed.envelope for listed in known)
+
+    def _next_turn(self, now: float) -> float:
+        """When the next list ends, or comes into force again after a clock was set back."""
+        known = [listed.curation for lists in self._known.values() for listed in lists]
+        starts = (max(one.issued_at, one.seq / 1000) - MAX_AHEAD_S for one in known)
+        return min((at for at in (*starts, *(one.expires_at for one in known)) if at > now), default=inf)
 
     def _current(self, now: float) -> list[_Listed]:
         """The lists in force, in the order of the policy."""

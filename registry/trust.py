@@ -1,7 +1,7 @@
 """Whose adverts count: operators, curators, delegation, revocation, replay, equivocation.
 
 Pure: takes `now` (Unix seconds), does no I/O, asks no clock. Postings may come in any order, any number of times.
-Not here: signatures (signing), periods (periods), challenges and DNS (gateway), routing.
+Not here: signatures (signing), what holds of one advert by itself (soundness), challenges and DNS (gateway), routing.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from typing import Any
 
 import orjson
 
-from registry.advert import MAX_AHEAD_S, Advert, Envelope, Kind, Reason, Refused, Revocation
+from registry.advert import Advert, Envelope, Kind, Reason, Refused, Revocation
 from registry.advert import Curation as CurationText
 from registry.changes import Changes
-from registry.claims import Claims, Record
+from registry.claims import Claims
 from registry.curations import Curation, Curations
 from registry.ledger import Ledger
 from registry.memo import Memo, kind_of
-from registry.periods import check_advert, check_delegation, check_not_future
+from registry.periods import check_advert, check_not_future
 from registry.policy import Policy
 from registry.signing import Opened, open_envelope
+from registry.soundness import Soundness
 from registry.standing import Standing
-from registry.urls import check_site, parse_url
 from registry.verdict import Believed, Change, Key, Verdict
 
 __all__ = ["Believed", "Change", "Curation", "Key", "Policy", "Trust", "Verdict"]
@@ -43,6 +43,7 @@ class Trust:
         self._ledgers: dict[str, Ledger] = {}
         self._curations = Curations(policy.curators)
         self._standing = Standing(policy, self._curations)
+        self._soundness = Soundness(policy.allow_private)
         self._memo = Memo()
         self._changes = Changes()
 
@@ -60,7 +61,7 @@ class Trust:
 
     def believed(self, now: float) -> list[Believed]:
         """The adverts that count now, tombstones left out."""
-        keys = [(operator, node) for operator, ledger in self._ledgers.items() for node in ledger.nodes]
+        keys = ((operator, node) for operator, ledger in self._ledgers.items() for node in ledger.nodes)
         return [believed for key in keys if (believed := self._believed(key, now)) is not None]
 
     def changes(self, now: float) -> Iterator[Change]:
@@ -118,7 +119,7 @@ class Trust:
 
     def _believed(self, key: Key, now: float) -> Believed | None:
         winner = self._ledger(key[0]).claims(key[1]).winner()
-        if winner is None or winner.advert.is_tombstone or not self._stands(winner, now):
+        if winner is None or winner.advert.is_tombstone or not self._soundness.stands(winner, now):
             return None
         until, explicit = self._standing.trusted(*key, now)
         if until <= now:
@@ -153,13 +154,13 @@ class Trust:
         trusted = self._standing.trusted(advert.operator, advert.node, now)[0] > now
         if not trusted and not (restoring and self._curations.remembers(advert.operator, advert.node)):
             return
-        self._check_signer(opened, advert, now, restoring)
+        self._soundness.check_signer(opened, advert, self._ledger(advert.operator).revoked, now, restoring)
         check_not_future(advert, now)
         if advert.operator not in self._ledgers:
             self._ledgers[advert.operator] = Ledger()
             if not self._standing.remembers_operator(advert.operator):
                 self.policy_version += 1  # trusted for a node's sake: its revocations were passed over so far
-        if self._ledgers[advert.operator].add(self._record(opened, advert, now, restoring), now):
+        if self._ledgers[advert.operator].add(self._soundness.record(opened, advert, now, restoring), now):
             self._changes.mark((advert.operator, advert.node))
 
     def _take_revocation(self, revocation: Revocation, envelope: Envelope) -> None:
@@ -213,16 +214,16 @@ class Trust:
     def _check_advert(self, opened: Opened, advert: Advert, now: float) -> None:
         if self._standing.trusted(advert.operator, advert.node, now)[0] <= now:
             raise Refused(Reason.UNTRUSTED_OPERATOR, f"{advert.operator} is not covered by --trust")
-        self._check_signer(opened, advert, now, restoring=False)
+        self._soundness.check_signer(opened, advert, self._ledger(advert.operator).revoked, now)
         claims = self._claims(advert)
         held = claims.held(opened)
-        record = held or self._record(opened, advert, now, restoring=False)
+        record = held or self._soundness.record(opened, advert, now)
         if claims.proves(record):
             raise Refused(Reason.EQUIVOCATION, f"two adverts of this node have seq {advert.seq}")
         check_advert(advert, now)
         claims.check(record)
         if held is None:  # else it was sound when it came, and there was room
-            check_site(parse_url(advert.url), self.policy.allow_private)
+            self._soundness.check_site(advert)
             self._ledger(advert.operator).check_room(record)
 
     def _check_revocation(self, revocation: Revocation, envelope: Envelope) -> None:
@@ -232,52 +233,12 @@ class Trust:
         elif not self._standing.remembers_operator(revocation.operator):
             raise Refused(Reason.UNTRUSTED_OPERATOR, f"{revocation.operator} is not covered by --trust")
 
-    def _check_signer(self, opened: Opened, advert: Advert, now: float, restoring: bool) -> None:
-        """Raise Refused if the delegation does not hold now, or its delegate is revoked."""
-        delegation = opened.delegation
-        if delegation is None:
-            return
-        moment = now
-        if restoring and advert.seq <= (delegation.expires_at + MAX_AHEAD_S) * 1000:
-            # A floor set while the delegation was valid stays. Its seq lies below every honest later one, so even a
-            # forged snapshot could not use an expired delegation to bar anything.
-            moment = min(now, delegation.expires_at - 1)
-        check_delegation(delegation, moment)
-        if opened.signer in self._ledger(advert.operator).revoked:
-            raise Refused(Reason.REVOKED, f"the operator has revoked {opened.signer}")
-
     def _ledger(self, operator: str) -> Ledger:
         """What is known of an operator, to read."""
         return self._ledgers.get(operator) or _UNKNOWN
 
     def _claims(self, advert: Advert) -> Claims:
         return self._ledger(advert.operator).claims(advert.node)
-
-    def _record(self, opened: Opened, advert: Advert, now: float, restoring: bool) -> Record:
-        """`sound` is what was true when the advert first came: a restart must not forget a proof for its age."""
-        moment = min(now, advert.expires_at - 1) if restoring else now
-        sound = self._holds(advert, moment)
-        return Record(opened, advert, sound)
-
-    def _stands(self, record: Record, now: float) -> bool:
-        """Does the highest advert of a node count by itself?"""
-        if record.valid_until <= now:
-            return False
-        if not record.sound:
-            return self._holds(record.advert, now)
-        try:
-            check_advert(record.advert, now)  # it was sound when it came: its URL still is
-        except Refused:
-            return False
-        return True
-
-    def _holds(self, advert: Advert, now: float) -> bool:
-        try:
-            check_advert(advert, now)
-            check_site(parse_url(advert.url), self.policy.allow_private)
-        except Refused:
-            return False
-        return True
 
 
 def _open(posting: Mapping[str, Any]) -> Iterable[Opened]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.hosts import GRACE_S, Hosts, Turn
+from gateway.hosts import GRACE_S, Hosts, Reading, Turn
 from registry.advert import Reason
 from registry.trust import Verdict
 
 LATER = 10_000
+READ = Reading(began=0, ended=0, settled=True)
 
 
 def verdict(node: str | None = "n", seq: int = 1, **changes: Any) -> Verdict:
@@ -52,7 +53,7 @@ def test_hosts_of_different_boards_are_not_compared() -> None:
     hosts = Hosts(["one", "two"])
     hosts.show(0, verdict(), 0)
     assert missing(hosts, 100) == [0, 0]
-    assert hosts.review([True, True], 100) == []
+    assert hosts.review([READ, READ], 100) == []
 
 
 def test_what_is_forged_from_the_future_untrusted_or_ended_does_not_count() -> None:
@@ -77,12 +78,43 @@ def test_an_episode_is_told_once_and_its_end_once() -> None:
     hosts = Hosts(["board", "other", "board"])
     for node in ("a", "b"):
         hosts.show(0, verdict(node), 0)
-    assert hosts.review([True, True, False], 50) == [], "not read wholly yet"
-    [began] = hosts.review([True] * 3, 51)
+    assert hosts.review([READ, READ, None], 50) == [], "not read wholly yet"
+    [began] = hosts.review([READ] * 3, 51)
     assert (began.host, began.turn, began.missing, began.example) == (2, Turn.BEHIND, 2, ("advert", "0xa", "a"))
-    assert hosts.review([True] * 3, 52) == []
+    assert hosts.review([READ] * 3, 52) == []
     for node in ("a", "b"):
         hosts.show(2, verdict(node), 53)
-    [ended] = hosts.review([True] * 3, 54)
+    [ended] = hosts.review([READ] * 3, 54)
     assert (ended.host, ended.turn, ended.missing) == (2, Turn.LEVEL, 0)
-    assert hosts.review([True] * 3, 55) == []
+    assert hosts.review([READ] * 3, 55) == []
+
+
+def test_a_host_is_level_with_what_it_shows_after_that_has_ceased_to_count() -> None:
+    hosts = Hosts(["board", "board"])
+    for node in ("dropped", "lapsed"):
+        hosts.show(0, verdict(node), 0)
+    hosts.show(1, verdict("dropped", accepted=False, reason=Reason.UNTRUSTED_OPERATOR), 1)
+    hosts.show(1, verdict("lapsed", accepted=False, reason=Reason.DELEGATION_EXPIRED), 1)
+    assert missing(hosts, 50) == [0, 0]
+    hosts.show(0, verdict("dropped", seq=2), 51)
+    hosts.show(1, verdict("dropped", accepted=False, reason=Reason.UNTRUSTED_OPERATOR), 51)
+    assert missing(hosts, 51 + GRACE_S) == [0, 1], "what it shows is an older one"
+
+
+def test_what_came_while_a_host_was_read_has_a_grace_after_that() -> None:
+    hosts = Hosts(["board", "board"])
+    hosts.show(0, verdict("before"), 100 - GRACE_S)
+    hosts.show(0, verdict("while"), 110)
+    reading = Reading(began=100, ended=200, settled=True)
+    [began] = hosts.review([READ, reading], 201)
+    assert (began.host, began.missing, began.example) == (1, 1, ("advert", "0xa", "before"))
+    hosts.show(1, verdict("before"), 202)
+    assert [one.turn for one in hosts.review([READ, reading], 203)] == [Turn.LEVEL]
+    assert [one.missing for one in hosts.review([READ, reading], 200 + GRACE_S)] == [1]
+
+
+def test_what_counts_by_new_rules_is_not_missed_before_a_host_is_read_by_them() -> None:
+    hosts = Hosts(["board", "board"])
+    hosts.show(0, verdict(), 100)
+    assert hosts.review([READ, Reading(began=0, ended=10, settled=False)], 500) == []
+    assert len(hosts.review([READ, Reading(began=400, ended=500, settled=False)], 501)) == 1

@@ -72,3 +72,29 @@ async def test_a_host_that_is_away_is_down_and_the_other_tells_what_is_new(tmp_p
         assert await _metric(whole, "up", down.url) == 0
         down.away = False
         await _comes(whole, down.url, up=True)
+
+
+async def test_what_is_withheld_is_logged_on_a_busy_board_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    operator, postings = Operator(""), list[str]()
+    postings.append(operator.sign(NodeKey.new(), "http://127.0.0.1:9", "m").to_json())
+    honest = MemoryHost("memory://honest", postings)
+    liar = MemoryHost("memory://liar", postings, hidden=set(postings))
+    async with whole_gateway(tmp_path, [honest, liar], ("any",)) as whole:
+        await until(lambda: len(whole.follower.directory) == 1, 10)
+        whole.clock.ahead_s = GRACE_S + 1
+        deadline = time.monotonic() + 10
+        while not any("memory://liar withholds" in message for message in caplog.messages):
+            assert time.monotonic() < deadline
+            await honest.publish("garbage")
+            await asyncio.sleep(0.02)
+
+
+async def test_what_ended_by_a_clock_that_was_ahead_counts_again_when_it_is_right(tmp_path: Path) -> None:
+    operator = Operator("")
+    host = MemoryHost("memory://", [operator.sign(NodeKey.new(), "http://127.0.0.1:9", "m").to_json()])
+    async with whole_gateway(tmp_path, [host], ("any",)) as whole:
+        await until(lambda: len(whole.follower.directory) == 1, 10)
+        whole.clock.ahead_s = 7200
+        await until(lambda: len(whole.follower.directory) == 0, 10)
+        whole.clock.ahead_s = 0
+        await until(lambda: len(whole.follower.directory) == 1, 10)

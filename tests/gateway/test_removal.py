@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from registry.signing import next_seq, sign_advert, sign_curation, sign_delegati
 from tests.gateway.adverts import offer
 from tests.gateway.held_node import Held, held_node
 from tests.gateway.scene import CHAT, Operator, becomes, new_scene
+from tests.programs import until
 from tests.stack import Stack, serve_gateway
 
 PROMISED_S = 5.0
@@ -92,10 +94,17 @@ async def test_an_operator_that_a_curator_drops(tmp_path: Path, node: Held, sess
 async def test_a_delegate_that_its_operator_revokes(tmp_path: Path, node: Held, session: aiohttp.ClientSession) -> None:
     stack, operator = new_scene(tmp_path)
     delegate = Wallet.new()
-    await operator.post(_delegated(operator, node, delegate))
+    advert = _delegated(operator, node, delegate)
+    await operator.post(advert)
     revocation = Revocation(operator=operator.wallet.address, seq=1, delegates=(delegate.address,))
-    async with serve_gateway(stack, ("--open",), proven=1):
+    async with serve_gateway(stack, ("--open",), proven=1) as program:
         await becomes(session, stack, "m", 200)
         await _while_a_stream_runs(session, stack, node, operator, sign_revocation(revocation, operator.wallet))
+        saved = '"kind":"revocation"'
+        await until(lambda: any(saved in file.read_text() for file in stack.folder.glob("gateway-*.json")), PROMISED_S)
+        await program.stop(signal.SIGKILL)
+    for part in stack.folder.glob("registry.db*"):
+        part.unlink()
+    await operator.post(advert)
     async with serve_gateway(stack, ("--open",), proven=0):
         await becomes(session, stack, "m", 503)

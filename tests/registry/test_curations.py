@@ -147,3 +147,20 @@ def test_whom_a_curator_drops_is_told_at_once() -> None:
         trust.consider(p.own().to_json(), NOW)
         now_told = [change.believed is not None for change in trust.changes(NOW)]
         assert now_told == [bool(named)], named
+
+
+def test_a_list_that_is_posted_again_or_is_of_old_changes_nothing() -> None:
+    """Else anybody could have everything told afresh, again and again, by posting it."""
+    trust = Trust(CURATED)
+    old, new = p.curation(slugs={"s": "old"}), p.curation(seq=SEQ + 1, slugs={"s": "new"})
+    told(trust, old, new)
+    merged = trust.curation(NOW)
+    told(trust, new, old, new)
+    assert trust.curation(NOW) is merged and merged.slugs == {"s": "new"}
+
+
+def test_a_list_counts_again_after_a_clock_was_set_back_and_right_again() -> None:
+    trust = Trust(CURATED)
+    told(trust, p.curation(operators=[p.OPERATOR.address]))
+    assert not trust.curation(NOW - p.DAY).operators
+    assert trust.curation(NOW).operators == {p.OPERATOR.address}
