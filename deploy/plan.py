@@ -15,6 +15,7 @@ import orjson
 from deploy.children import Child
 from deploy.config import UpConfig
 from registry.advert import Delegation
+from registry.backend import open_backend
 from registry.keys import NodeKey, Wallet
 from registry.signing import sign_delegation
 
@@ -44,6 +45,7 @@ class Plan:
 
     config: UpConfig
     registry: str
+    shown_registry: str  # without what may be secret in the URL
     operator: Wallet
     model: str
     nodes: tuple[PlannedNode, ...]
@@ -73,10 +75,11 @@ def make_plan(config: UpConfig) -> Plan:
     return Plan(
         config=config,
         registry=registry,
+        shown_registry=open_backend(registry).url,
         operator=operator,
         model=models[0].partition("=")[0],
         nodes=tuple(_plan_node(folder, number, operator, options, models) for number in range(1, config.nodes + 1)),
-        gateway=_plan_gateway(folder, config.port, registry, operator),
+        gateway=_plan_gateway(folder, config, registry, operator),
     )
 
 
@@ -104,11 +107,20 @@ def _plan_node(
     return PlannedNode(node.public, f"http://{listen}", delegate.address, child)
 
 
-def _plan_gateway(folder: Path, port: int, registry: str, operator: Wallet) -> Child:
-    words = ["gateway", "serve", "--listen", f"{HOST}:{port}", "--registry", registry]
-    words += ["--trust", operator.address, "--allow-private", "--open"]
-    words += ["--gateway-key", str(folder / "gateway.key"), "--state", str(folder)]
-    return Child("gateway", tuple(words), folder / "gateway-log.txt")
+def _plan_gateway(folder: Path, config: UpConfig, registry: str, operator: Wallet) -> Child:
+    """Its options stand in a file: a registry's URL may hold a key, and everybody can read a command line."""
+    options = {
+        "listen": f"{HOST}:{config.port}",
+        "registry": [registry],
+        "trust": [operator.address],
+        "allow_private": True,
+        "open": True,
+        "gateway_key": str(folder / "gateway.key"),
+        "state": str(folder),
+    }
+    file = folder / "gateway.toml"
+    file.write_text(_toml("gateway", options))
+    return Child("gateway", ("gateway", "serve", "--config", str(file)), folder / "gateway-log.txt")
 
 
 def _write_delegation(file: Path, operator: Wallet, delegate: Wallet, node: NodeKey) -> None:

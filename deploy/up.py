@@ -127,7 +127,7 @@ with any API key. For example:
   curl {plan.url}/v1/chat/completions -H 'Content-Type: application/json' \\
     -d '{{"model": "{plan.model}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'
 What is on the registry, and why it counts or not:
-  waypost registry list --allow-private --registry {plan.registry}"""
+  waypost registry list --allow-private --registry '{plan.shown_registry}'"""
 
 
 def _say(text: str) -> None:

@@ -102,6 +102,8 @@ class Advertiser:
         self._ready_at = {}
         if self._advert is None or self._signed_by is None or self._advert.is_tombstone:
             return
+        if self._signed_by.delegation.expires_at <= self._now():
+            return  # what was said has ended, and so has the leave to say more
         self._sign((), self._signed_by)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit_s):
@@ -130,9 +132,11 @@ class Advertiser:
         offers = self._offers()
         if self._advert is None and not offers:
             return
-        known = self._advert is not None and self._advert.offers == offers and self._signed_by == mandate
-        if known and (self._now() < self._renew_at or not offers):
-            return
+        last = self._advert
+        if last is not None and last.offers == offers and self._signed_by == mandate:
+            as_long_as_may_be = last.expires_at >= mandate.delegation.expires_at
+            if not offers or as_long_as_may_be or self._now() < self._renew_at:
+                return
         self._sign(offers, mandate)
 
     def _offers(self) -> tuple[Offer, ...]:

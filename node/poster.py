@@ -47,6 +47,7 @@ class Poster:
 
     def __init__(self, backend: Backend) -> None:
         self.standing = Standing.WAITING
+        self._why = ""
         self._backend = backend
         self._wanted: Posting | None = None
         self._posted: Posting | None = None
@@ -113,8 +114,8 @@ class Poster:
 
     def _tell(self, standing: Standing, why: str) -> None:
         """Say in the log what changed, once."""
-        before, self.standing = self.standing, standing
-        if standing is before:
+        before, self.standing, self._why = (self.standing, self._why), standing, why
+        if (standing, why) == before:
             return
         if standing is Standing.POSTED:
             log.info("%s: posted", self._backend.url)

@@ -6,7 +6,6 @@ Not here: proving whose machine it is (that is for readers, by the message itsel
 from __future__ import annotations
 
 import base64
-import binascii
 
 _HOST_NAME_CHARS = 52  # base32 of 32 bytes, without padding
 
@@ -18,5 +17,5 @@ def aleph_item_hash(host_name: str) -> str | None:
         return None
     try:
         return base64.b32decode(first.upper() + "====").hex()
-    except binascii.Error:
+    except ValueError:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from registry.commands.failure import CommandError
 from registry.keys import KeyFileError, Wallet
 from registry.signing import open_signed
 
-__all__ = ["authentic", "boards", "load_wallet", "post_to", "read_all"]
+__all__ = ["authentic", "boards", "load_wallet", "on_each", "post_to", "read_all"]
 
 
 @asynccontextmanager
@@ -33,16 +33,22 @@ async def boards(
             await board.close()
 
 
-async def read_all(opened: Sequence[Backend]) -> list[str]:
-    """Every posting on every board: what is signed next must come after all of them. One host of each must answer."""
+async def read_all(opened: Sequence[Backend], *, lenient: bool = False) -> list[str]:
+    """Every posting on every board: what is signed next must come after all of them.
+
+    One host of each must answer, or CommandError; `lenient`: a board that is away is told of, and left out.
+    """
     postings: list[str] = []
-    away: list[tuple[Backend, BackendError]] = []
-    for host in opened:
-        try:
-            postings += await fetch_all(host)
-        except BackendError as error:
-            away.append((host, error))
-    _tell(away, opened)
+
+    async def read(host: Backend) -> None:
+        postings.extend(await fetch_all(host))
+
+    try:
+        await on_each(opened, read)
+    except CommandError as error:
+        if not lenient:
+            raise CommandError(f"{error}; try again, or leave that registry out") from error
+        print(f"waypost: {error}; going on without it", file=sys.stderr)
     return postings
 
 
@@ -59,28 +65,30 @@ def authentic(postings: Sequence[str]) -> list[Advert | Revocation | Curation]:
 
 async def post_to(opened: Sequence[Backend], texts: Sequence[str]) -> None:
     """Post to every host; CommandError at the end names the boards of which no host took it."""
-    failed: list[tuple[Backend, BackendError]] = []
+
+    async def post(host: Backend) -> None:
+        for text in texts:
+            await host.publish(text)
+        print(f"posted to {host.url}")
+
+    await on_each(opened, post)
+
+
+async def on_each(opened: Sequence[Backend], act: Callable[[Backend], Awaitable[None]]) -> None:
+    """Do it on every host. What one host of a board could not do where another could is told; else CommandError."""
+    failures: list[tuple[str, str]] = []  # the board, and what went wrong
+    able: set[str] = set()
     for host in opened:
         try:
-            for text in texts:
-                await host.publish(text)
+            await act(host)
         except BackendError as error:
-            failed.append((host, error))
+            failures.append((host.board, str(error)))
         else:
-            print(f"posted to {host.url}")
-    _tell(failed, opened)
-
-
-def _tell(failed: Sequence[tuple[Backend, BackendError]], opened: Sequence[Backend]) -> None:
-    """Print what one host of a board could not do where another could; else raise CommandError."""
-    able = {host.board for host in opened if all(host is not other for other, _ in failed)}
-    fatal = []
-    for host, error in failed:
-        if host.board in able:
-            print(f"waypost: {error}; another host did it", file=sys.stderr)
-        else:
-            fatal.append(str(error))
-    if fatal:
+            able.add(host.board)
+    for board, failure in failures:
+        if board in able:
+            print(f"waypost: {failure}; another host did it", file=sys.stderr)
+    if fatal := [failure for board, failure in failures if board not in able]:
         raise CommandError("\nwaypost: ".join(fatal))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,10 @@ from registry.signing import next_seq, sign_curation
 __all__ = ["Curate", "run_curate"]
 
 DAY_S = 86_400
+_FIRST = (
+    "no earlier list of this curator is shown, so this is its first; if it is not, a registry withholds the last one: "
+    "name another host, and publish again"
+)
 
 
 class Curate(PostingOptions):
@@ -58,6 +63,8 @@ async def run_curate(config: Curate) -> int:
     now = time.time()
     async with boards(config.registry, author=curator, payer_key=config.payer_key) as opened:
         last = _newest(authentic(await read_all(opened)), curator.address, now)
+        if last is None:
+            print(f"waypost: {_FIRST}", file=sys.stderr)
         try:
             curation = _edited(config, curator.address, last, now)
             envelope = sign_curation(curation, curator)

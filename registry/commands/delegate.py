@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError, field_validator
 
-from registry.advert import MAX_DELEGATION_S, Delegation
-from registry.backend import Backend, BackendError
-from registry.commands.boards import boards, load_wallet
+from registry.advert import MAX_DELEGATION_S, Delegation, Revocation
+from registry.backend import Backend
+from registry.commands.boards import authentic, boards, load_wallet, on_each, read_all
 from registry.commands.failure import CommandError
 from registry.commands.options import AddressOption, NodeOption, Options
 from registry.fields import HOST_NAME, matches
@@ -61,6 +61,7 @@ async def run_delegate(config: Delegate) -> int:
     """Sign a delegation and write it to `config.out`, over an older one too."""
     operator = load_wallet(config.operator_key)
     async with boards(config.registry, author=operator) as opened:
+        await _refuse_revoked(opened, operator.address, config.delegate)
         delegation = _delegation(config, operator.address, int(time.time()))
         _write(config.out, json.dumps(sign_delegation(delegation, operator), ensure_ascii=False) + "\n")
         print(f"{operator.address} lets {config.delegate} sign its adverts for {config.days} days.")
@@ -69,14 +70,27 @@ async def run_delegate(config: Delegate) -> int:
     return 0
 
 
+async def _refuse_revoked(opened: Sequence[Backend], operator: str, delegate: str) -> None:
+    """A revocation is never undone, so a delegation to a revoked key would be void from the start."""
+    for content in authentic(await read_all(opened, lenient=True)):
+        if isinstance(content, Revocation) and content.operator == operator and delegate in content.delegates:
+            raise CommandError(
+                f"{operator} has revoked {delegate}, which is never undone; have the node make another delegate key "
+                "(start it with another --delegate-key FILE)"
+            )
+
+
 async def _tell_networks(opened: Sequence[Backend], delegate: str) -> None:
     """Have networks that ask for it let the delegate post in the operator's name."""
-    for host in opened:
-        try:
-            asked = await host.allow(delegate)
-        except BackendError as error:
-            raise CommandError(f"the delegation is written, but {error}; then run this command again") from error
+
+    async def allow(host: Backend) -> None:
+        asked = await host.allow(delegate)
         print(f"{host.url}: " + ("the delegate may post for you now" if asked else "takes postings from anybody"))
+
+    try:
+        await on_each(opened, allow)
+    except CommandError as error:
+        raise CommandError(f"the delegation is written, but {error}; then run this command again") from error
 
 
 def _delegation(config: Delegate, operator: str, now: int) -> Delegation:

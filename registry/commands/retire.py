@@ -37,7 +37,7 @@ async def run_retire(config: Retire) -> int:
     operator = load_wallet(config.operator_key)
     now = time.time()
     async with boards(config.registry, author=operator, payer_key=config.payer_key) as opened:
-        newest = _newest(authentic(await read_all(opened)), operator.address, now)
+        newest = _newest(authentic(await read_all(opened, lenient=bool(config.node))), operator.address, now)
         nodes = config.node or tuple(node for node, advert in newest.items() if not advert.is_tombstone)
         if not nodes:
             raise CommandError(f"no node of {operator.address} is on {', '.join(config.registry)}; name its node key")

@@ -10,8 +10,8 @@ from pathlib import Path
 from pydantic import Field
 
 from registry.advert import Revocation
-from registry.backend import Backend, BackendError
-from registry.commands.boards import authentic, boards, load_wallet, post_to, read_all
+from registry.backend import Backend
+from registry.commands.boards import authentic, boards, load_wallet, on_each, post_to, read_all
 from registry.commands.failure import CommandError
 from registry.commands.options import AddressOption, PostingOptions
 from registry.signing import next_seq, sign_revocation
@@ -32,7 +32,7 @@ async def run_revoke(config: Revoke) -> int:
     """Post one revocation that holds all the earlier ones too, so that a reader needs only the newest."""
     operator = load_wallet(config.operator_key)
     async with boards(config.registry, author=operator, payer_key=config.payer_key) as opened:
-        contents = authentic(await read_all(opened))
+        contents = authentic(await read_all(opened, lenient=True))
         known = [c for c in contents if isinstance(c, Revocation) and c.operator == operator.address]
         earlier = {delegate for revocation in known for delegate in revocation.delegates}
         revocation = Revocation(
@@ -46,16 +46,21 @@ async def run_revoke(config: Revoke) -> int:
             raise CommandError(f"too many revoked delegates for one text: {error}") from error
         for delegate in config.delegate:
             print(f"{operator.address} revokes {delegate}" + (" (again)" if delegate in earlier else ""))
-        await post_to(opened, [envelope.to_json()])
-        await _tell_networks(opened, config.delegate)
+        try:
+            await post_to(opened, [envelope.to_json()])
+        finally:
+            await _tell_networks(opened, config.delegate)
     return 0
 
 
 async def _tell_networks(opened: Sequence[Backend], delegates: Sequence[str]) -> None:
     """Take a network's leave back too. Readers go by the revocation, so a failure here is told and is none."""
-    for host in opened:
-        try:
-            if await host.disallow(delegates):
-                print(f"{host.url}: may post in the operator's name no more")
-        except BackendError as error:
-            print(f"waypost: revoked, but the network still lets the delegate post: {error}", file=sys.stderr)
+
+    async def disallow(host: Backend) -> None:
+        if await host.disallow(delegates):
+            print(f"{host.url}: may post in the operator's name no more")
+
+    try:
+        await on_each(opened, disallow)
+    except CommandError as error:
+        print(f"waypost: the network still lets the delegate post: {error}; run this command again", file=sys.stderr)
