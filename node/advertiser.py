@@ -107,12 +107,12 @@ class Advertiser:
         self._sign((), self._signed_by)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit_s):
-                await asyncio.gather(*(poster.settled() for poster in self._posters))
-                log.info("retired: nothing is offered any more")
-                await asyncio.gather(*(poster.tidied() for poster in self._posters))
-            return
+                await asyncio.gather(*(poster.answered() for poster in self._posters))
+                posted = [poster for poster in self._posters if poster.up_to_date]
+                log.info("retired on %d of %d registries", len(posted), len(self._posters))
+                await asyncio.gather(*(poster.tidied() for poster in posted))
         if all(poster.up_to_date for poster in self._posters):
-            return  # only the tidying took too long
+            return  # at most the tidying took too long
         log.warning("a registry could not be told of the stop; the advert ends within %d s by itself", self._who.life_s)
 
     def _ask_for_mandate(self) -> None:

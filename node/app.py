@@ -39,7 +39,7 @@ from relay.options import parse_listen
 
 log = logging.getLogger("waypost.node")
 
-_RETIRE_S = 5.0
+_RETIRE_S = 10.0
 _LINGER_S = 1.0  # what still runs by then has had its drain_s
 
 

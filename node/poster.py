@@ -19,6 +19,7 @@ log = logging.getLogger("waypost.node")
 
 _RETRY_FIRST_S = 1.0
 _RETRY_MOST_S = 60.0
+_REJECTED_MOST_S = 10.0  # the operator may just have mended it
 _PUBLISH_S = 90.0
 _TIDY_S = 30.0
 _TIDY_EVERY = 12  # a busy board is not asked to delete at each renewal
@@ -52,7 +53,7 @@ class Poster:
         self._wanted: Posting | None = None
         self._posted: Posting | None = None
         self._news = asyncio.Event()
-        self._done = asyncio.Event()
+        self._answered = asyncio.Event()
         self._tidied = asyncio.Event()
         self._count = 0
 
@@ -70,13 +71,13 @@ class Poster:
     def post(self, posting: Posting) -> None:
         """This is the newest; an older one that has not been posted yet never will be."""
         self._wanted = posting
-        self._done.clear()
+        self._answered.clear()
         self._tidied.clear()
         self._news.set()
 
-    async def settled(self) -> None:
-        """Return once the newest envelope is on the board."""
-        await self._done.wait()
+    async def answered(self) -> None:
+        """Return once the newest envelope is on the board, or the board has refused it."""
+        await self._answered.wait()
 
     async def tidied(self) -> None:
         """Return once the older ones have been tidied away too, or the board would not do it."""
@@ -105,17 +106,22 @@ class Poster:
                 await self._backend.publish(wanted.envelope.to_json())
         except (BackendError, TimeoutError) as error:
             self._tell(_standing(error), str(error) or f"no answer within {_PUBLISH_S:.0f} s")
+            if self.standing is Standing.REJECTED and self._wanted is wanted:
+                self._answered.set()
             return False
         self._tell(Standing.POSTED, "")
         self._posted = wanted
         if self._wanted is wanted:
-            self._done.set()
+            self._answered.set()
         return True
 
     def _tell(self, standing: Standing, why: str) -> None:
         """Say in the log what changed, once."""
         before, self.standing, self._why = (self.standing, self._why), standing, why
         if (standing, why) == before:
+            return
+        if standing is before[0]:
+            log.info("%s (still %s)", why, standing)
             return
         if standing is Standing.POSTED:
             log.info("%s: posted", self._backend.url)
@@ -137,7 +143,8 @@ class Poster:
 
     async def _pause(self, failures: int) -> None:
         """Exponential with jitter; ended early by something newer to post."""
-        pause = min(_RETRY_FIRST_S * 2 ** min(failures - 1, 10), _RETRY_MOST_S)
+        most = _REJECTED_MOST_S if self.standing is Standing.REJECTED else _RETRY_MOST_S
+        pause = min(_RETRY_FIRST_S * 2 ** min(failures - 1, 10), most)
         try:
             async with asyncio.timeout(pause * (0.75 + random.random() / 2)):  # noqa: S311 - not a secret
                 await self._news.wait()
