@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 
 from registry.aleph.host import Host
 from registry.aleph.limits import Limits
 from registry.aleph.messages import POST_TYPE, Forged, Message, checksum, posting, posting_content, verify
 from registry.aleph.own import Claim, Own, read_claim
 from registry.aleph.reader import Reader
+from registry.aleph.record import Record
 from registry.aleph.rights import Rights, read_rights
 from registry.aleph.url import parse_place
 from registry.aleph.writer import Writer
@@ -80,13 +82,11 @@ class AlephBackend:
             self._own.drop(operator, node, hashes)
 
     async def allow(self, delegate: str) -> bool:
-        rights = await self._rights()
-        await self._set_rights(rights, rights.allowing(delegate, self._channel))
+        await self._change(lambda rights: rights.allowing(delegate, self._channel))
         return True
 
     async def disallow(self, delegates: Sequence[str]) -> bool:
-        rights = await self._rights()
-        await self._set_rights(rights, rights.disallowing(delegates, self._channel))
+        await self._change(lambda rights: rights.disallowing(delegates, self._channel))
         return True
 
     async def vm_owner(self, item_hash: str) -> str | None:
@@ -124,18 +124,31 @@ class AlephBackend:
         if (text := posting(message)) is not None and message.address is not None:
             self._own.add(text, message.item_hash, message.address)
 
-    async def _rights(self) -> Rights:
+    async def _change(self, change: Callable[[Rights], list[Any] | None]) -> None:
+        """Edit the newest list known, from whichever host it came, and see that this host has it.
+
+        It is recorded before it goes out: a host may take it and not say so. It is later than the one before, whatever
+        time that bears: nodes go by it.
+        """
         if self._author is None:
             raise Rejected(f"registry {self.url}: name the operator's key, only it can say who may post in its name")
-        author = self._author.address
-        filters = {"msgTypes": "AGGREGATE", "addresses": checksum(author), "chains": "ETH"}
-        found = [message async for page in self._reader.walk(filters) for message in page]
-        return read_rights(found, author)
+        record = Record(self._author)
+        shown, recorded = await self._shown_rights(self._author.address), record.load()
+        known = max(shown, recorded, key=lambda rights: rights.set_at)
+        entries = change(known)
+        rights = known if entries is None else Rights(entries, max(time.time(), known.set_at + 0.001))
+        if rights.set_at > recorded.set_at:
+            record.save(rights)
+        try:
+            if rights.set_at > shown.set_at:
+                await self._writer.set_rights(rights)
+        except Rejected:
+            record.save(known)
+            raise
 
-    async def _set_rights(self, rights: Rights, entries: Sequence[object] | None) -> None:
-        """Later than what is there, whatever time that bears: nodes go by it."""
-        if entries is not None:
-            await self._writer.set_rights(entries, max(time.time(), rights.set_at + 0.001))
+    async def _shown_rights(self, owner: str) -> Rights:
+        filters = {"msgTypes": "AGGREGATE", "addresses": checksum(owner), "chains": "ETH"}
+        return read_rights([message async for page in self._reader.walk(filters) for message in page], owner)
 
 
 def _moment(claim: Claim | None, now: float) -> float:

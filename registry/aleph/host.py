@@ -16,7 +16,7 @@ from registry.aleph.url import Place
 from registry.answers import one_line, read_json
 from registry.backend import Unreachable
 
-__all__ = ["BODY_LIMIT_BYTES", "Host", "TooMuch"]
+__all__ = ["BODY_LIMIT_BYTES", "Host", "TooMuch", "read_at_most"]
 
 BODY_LIMIT_BYTES = 16 * 1024 * 1024
 FRAME_LIMIT_BYTES = 8 * 1024 * 1024  # one message, at most 200,000 characters that may be escaped twice
@@ -24,6 +24,10 @@ FRAME_LIMIT_BYTES = 8 * 1024 * 1024  # one message, at most 200,000 characters t
 
 class TooMuch(Unreachable):
     """An answer beyond the limit; asking for fewer messages may help."""
+
+
+class TooLarge(aiohttp.ClientPayloadError):
+    """What `read_at_most` did not read to the end."""
 
 
 class Host:
@@ -54,7 +58,9 @@ class Host:
                     return None
                 if response.status != 200:
                     raise self.unreachable(f"answered {response.status} to {path}")
-                body = await self._body(response)
+                body = await read_at_most(response, BODY_LIMIT_BYTES)
+        except TooLarge as error:
+            raise TooMuch(f"registry {self.place.url}: {error}") from error
         except TimeoutError as error:
             raise self.unreachable(f"no answer to {path} within {self.limits.request_s:g} s") from error
         except (aiohttp.ClientError, OSError, RuntimeError) as error:
@@ -106,15 +112,17 @@ class Host:
             )
         return self._session
 
-    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
-        body = bytearray()
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > BODY_LIMIT_BYTES:
-                response.close()
-                raise TooMuch(f"registry {self.place.url}: an answer of more than {BODY_LIMIT_BYTES} bytes")
-        return bytes(body)
-
     def _away(self, error: Exception) -> Unreachable:
         self.check_open()
         return self.unreachable(f"cannot be reached ({error or type(error).__name__})")
+
+
+async def read_at_most(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
+    """An answer's body. Raises TooLarge, and the connection is closed."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > limit_bytes:
+            response.close()
+            raise TooLarge(f"an answer of more than {limit_bytes} bytes")
+    return bytes(body)

@@ -27,8 +27,11 @@ __all__ = [
     "Message",
     "checksum",
     "claimed_key",
+    "item_content",
+    "item_hash",
     "posting",
     "posting_content",
+    "signed_text",
     "verify",
 ]
 
@@ -76,13 +79,26 @@ def verify(raw: Any) -> Message | None:
         return None
     content = _content(raw, item_hash) if raw.get("item_type") == "inline" else None
     try:
-        signed = f"{chain}\n{sender}\n{kind}\n{item_hash}".encode()
-        signer = recover_message(signed, _one_form(signature))
+        signer = recover_message(signed_text(chain, sender, kind, item_hash), _one_form(signature))
     except (Refused, UnicodeEncodeError) as error:
         raise Forged(f"signature: {error}") from error
     if signer != sender.lower():
         raise Forged(f"signed by {signer}, not by its sender")
     return Message(kind, signer, item_hash, content, _key(raw))
+
+
+def signed_text(chain: str, sender: str, kind: str, item_hash: str) -> bytes:
+    """What a message's signature is over."""
+    return f"{chain}\n{sender}\n{kind}\n{item_hash}".encode()
+
+
+def item_content(content: Mapping[str, Any]) -> str:
+    """As the SDK writes it."""
+    return json.dumps(content, separators=(",", ":"))
+
+
+def item_hash(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(item_content(content).encode()).hexdigest()
 
 
 def claimed_key(raw: Any) -> bytes | None:

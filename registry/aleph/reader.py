@@ -16,7 +16,7 @@ import aiohttp
 
 from registry.aleph.host import Host, TooMuch
 from registry.aleph.messages import POST_TYPE, Forged, Message, claimed_key, posting, verify
-from registry.aleph.walk import Endless, Walk
+from registry.aleph.walk import PAGE, Endless, Walk
 from registry.answers import read_json
 
 __all__ = ["Reader"]
@@ -24,6 +24,7 @@ __all__ = ["Reader"]
 MAX_KNOWN = 500_000  # messages remembered, 16 bytes of each one's hash
 LOOK = 32  # messages looked at
 MAX_LOOKS = 50  # pages of them, if all are new
+MAX_ENTRIES = 5 * PAGE  # on one page; nodes show no more than they are asked for
 SKEW_S = 900.0  # how far a sender's clock may be off and its message still be found after a reconnect
 AHEAD_S = 120.0  # messages from further ahead would stand at the top for long and hide what is new
 _TURN = 20  # verified in one turn of the loop
@@ -112,10 +113,13 @@ class Reader:
                     continue
                 raise
             page = await self._verified(entries, seen, known)
-            seen.update(message.key for message in page)
+            claimed = {key for entry in entries if (key := claimed_key(entry)) is not None}
+            familiar = {key for key in claimed if key in known and key not in seen}
+            seen.update(familiar, (message.key for message in page))
             yield page
             try:
-                if not walk.advance([_field(entry, "time") for entry in entries], bool(page), per_page):
+                times = [_field(entry, "time") for entry in entries]
+                if not walk.advance(times, bool(page), per_page, bool(familiar)):
                     return
             except Endless as error:
                 raise self._host.unreachable(str(error)) from error
@@ -135,6 +139,8 @@ class Reader:
         entries = _field(answer, "messages")
         if not isinstance(entries, list):
             raise self._host.unreachable(f"answered no list of messages to {_MESSAGES}; is it an Aleph node?")
+        if len(entries) > MAX_ENTRIES:
+            raise self._host.unreachable(f"showed {len(entries)} messages on one page; is it an Aleph node?")
         return entries, _field(answer, "pagination_per_page")
 
     async def _verified(self, entries: Sequence[Any], *seen: Container[bytes]) -> list[Message]:

@@ -27,6 +27,11 @@ class Rights:
     def __repr__(self) -> str:
         return f"Rights({len(self.entries)} entries, set_at={self.set_at})"
 
+    def aggregate(self, owner: str) -> dict[str, Any]:
+        """What the owner signs to put these in force."""
+        content = {"authorizations": self.entries}
+        return {"address": checksum(owner), "time": self.set_at, "key": KEY, "content": content}
+
     def allowing(self, delegate: str, channel: str) -> list[Any] | None:
         """The entries with one more; None if the delegate may do it all already."""
         if any(_grants(entry, delegate, channel) for entry in self.entries):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
@@ -11,7 +12,8 @@ __all__ = ["DEFAULT_CHANNEL", "Place", "parse_place"]
 DEFAULT_CHANNEL = "WAYPOST"
 
 _CHANNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")  # a comma would be two channels in a query
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252})|[0-9A-Fa-f:.]+")
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
 _FORM = "must be aleph+https://HOST[:PORT]?channel=NAME (aleph+http for a node on this machine)"
 
 
@@ -32,7 +34,11 @@ class Place:
 
 
 def parse_place(url: str) -> Place:
-    """Read a registry URL; ValueError says what is wrong with it."""
+    """Read a registry URL; ValueError says what is wrong with it, and repeats no password."""
+    if "@" in url:
+        raise _bad(
+            f"{url.partition(':')[0]}://{url.rpartition('@')[2]}", "a node asks for no user or password; leave them out"
+        )
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -40,14 +46,23 @@ def parse_place(url: str) -> Place:
     except ValueError as error:
         raise _bad(url, _FORM) from error
     scheme, host = parts.scheme.removeprefix("aleph+"), parts.hostname or ""
-    if scheme not in ("https", "http") or not parts.scheme.startswith("aleph+") or not _HOST.fullmatch(host):
+    if scheme not in ("https", "http") or not parts.scheme.startswith("aleph+") or not host or port == 0:
         raise _bad(url, _FORM)
-    if parts.username is not None or parts.password is not None:
-        raise _bad(f"aleph+{scheme}://{host}", "a node asks for no user or password; leave them out")
+    if not _is_host(host):
+        raise _bad(url, f"{host!r} is not the name or the address of a host; {_FORM}")
     if parts.path not in ("", "/") or parts.fragment:
         raise _bad(url, f"leave out the path {parts.path + '#' * bool(parts.fragment)!r}; {_FORM}")
     name = f"[{host}]" if ":" in host else host
     return Place(f"{scheme}://{name}" + (f":{port}" if port else ""), _channel(url, query))
+
+
+def _is_host(host: str) -> bool:
+    if ":" not in host:
+        return _HOST.fullmatch(host) is not None
+    try:
+        return ipaddress.IPv6Address(host).scope_id is None
+    except ValueError:
+        return False
 
 
 def _channel(url: str, query: list[tuple[str, str]]) -> str:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["BARREN_PAGES", "MAX_PAGES", "PAGE", "Endless", "Walk"]
+__all__ = ["BARREN_PAGES", "JUNK_PAGES", "MAX_PAGES", "PAGE", "Endless", "Walk"]
 
 PAGE = 200  # messages; each smaller size divides the larger ones
 _SHRINK = 5
-BARREN_PAGES = 20  # with nothing new, before the host is given up
+BARREN_PAGES = 20  # in a row without an honest message not shown before, whatever their times say
+JUNK_PAGES = 200  # such pages altogether
 MAX_PAGES = 20_000
 _OVERLAP_S = 0.001  # nodes round times
 _LATEST = 2.0**40
@@ -32,6 +33,7 @@ class Walk:
         self._size = self._most = PAGE
         self._pages = 0
         self._barren = 0
+        self._junk = 0
 
     def __repr__(self) -> str:
         return f"Walk(start={self._start}, offset={self._offset}, size={self._size}, pages={self._pages})"
@@ -50,10 +52,11 @@ class Walk:
         self._offset -= self._offset % self._size
         return True
 
-    def advance(self, times: Sequence[object], fresh: bool, per_page: object = None) -> bool:
+    def advance(self, times: Sequence[object], fresh: bool, per_page: object = None, familiar: bool = False) -> bool:
         """Take note of a page: its messages' times, whether one of them was new, the size that the host says.
 
-        False at the end. Raises Endless.
+        `familiar`: whether one that was known before this walk was shown for the first time. Only what is honest counts
+        as getting on: a host can make up times without end. False at the end. Raises Endless.
         """
         self._pages += 1
         full = len(times) >= self._size
@@ -62,18 +65,18 @@ class Walk:
             full, self._offset = len(times) >= per_page, self._offset - self._offset % per_page
         if not times or not (fresh or full):
             return False
-        moved = self._move(times)
-        self._barren = 0 if fresh or moved else self._barren + 1
-        if self._pages >= MAX_PAGES or self._barren >= BARREN_PAGES:
+        self._move(times)
+        self._barren = 0 if fresh or familiar else self._barren + 1
+        self._junk += self._barren > 0
+        if self._pages >= MAX_PAGES or self._barren >= BARREN_PAGES or self._junk >= JUNK_PAGES:
             raise Endless(f"shows page after page and comes to no end ({self._pages} pages)")
         return True
 
-    def _move(self, times: Sequence[object]) -> bool:
+    def _move(self, times: Sequence[object]) -> None:
         numbers = [time for time in times if isinstance(time, float | int) and 0 <= time < _LATEST]
         ordered = len(numbers) == len(times) and numbers == sorted(numbers)
         if ordered and numbers[-1] - _OVERLAP_S > self._start:
             self._start, self._offset = numbers[-1] - _OVERLAP_S, 0
             self._size = min(self._size * _SHRINK, self._most)
-            return True
-        self._offset += self._size
-        return False
+        else:
+            self._offset += self._size

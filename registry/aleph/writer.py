@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import importlib
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import ModuleType
@@ -18,8 +17,8 @@ import aiohttp
 from pydantic import ValidationError
 
 from registry.aleph.host import Host
-from registry.aleph.messages import MAX_CONTENT, POST_TYPE, checksum
-from registry.aleph.rights import KEY
+from registry.aleph.messages import MAX_CONTENT, POST_TYPE, checksum, item_content, item_hash
+from registry.aleph.rights import Rights
 from registry.answers import one_line
 from registry.backend import Pending, Rejected, Unreachable
 from registry.keys import Wallet
@@ -65,37 +64,41 @@ class Writer:
             del self._unsettled[digest]
             raise
         self._unsettled.pop(digest, None)
-        return _item_hash(message)
+        return item_hash(message)
 
     async def forget(self, hashes: Sequence[str], address: str, now: float) -> None:
         """Take messages back. Raises as `post`."""
         content = self._content(address, now, hashes=list(hashes), aggregates=[], reason="replaced")
         await self._deliver("FORGET", content)
 
-    async def set_rights(self, entries: Sequence[Any], now: float) -> None:
+    async def set_rights(self, rights: Rights) -> None:
         """Say who may post in the wallet's own name, in place of what it said before. Raises as `post`."""
-        content = {"authorizations": list(entries)}
-        await self._deliver("AGGREGATE", self._content(self._wallet.address, now, key=KEY, content=content))
+        await self._deliver("AGGREGATE", self._sized(rights.aggregate(self._wallet.address)))
 
     async def close(self) -> None:
         await self._connections.aclose()
 
     def _content(self, address: str, now: float, **fields: Any) -> dict[str, Any]:
-        content = {"address": checksum(address), "time": now, **fields}
-        size = len(_item_content(content))
+        return self._sized({"address": checksum(address), "time": now, **fields})
+
+    def _sized(self, content: dict[str, Any]) -> dict[str, Any]:
+        size = len(item_content(content))
         if size > MAX_CONTENT:
             raise self._rejected(f"the message has {size} characters; Aleph takes at most {MAX_CONTENT}")
         return content
 
     async def _deliver(self, kind: str, content: Mapping[str, Any], again: bool = False) -> None:
-        item_hash = _item_hash(content)
-        status = await self._status(item_hash) if again else None
+        hashed = item_hash(content)
+        status = await self._status(hashed) if again else None
         if status is None:
             status = await self._submit(kind, content)
         if status == "pending":
-            status = await self._settled(item_hash)
+            status = await self._settled(hashed)
         if status == "pending":
-            raise Pending(f"registry {self._host.place.url}: took {item_hash}, but it is not on the board yet")
+            raise Pending(
+                f"registry {self._host.place.url}: took message {hashed}, but it is not on the board yet; "
+                f"a node asks again by itself, a command has to be run again"
+            )
         if status == "rejected":
             raise await self._refusal(content, "for no reason that it tells")
 
@@ -123,24 +126,24 @@ class Writer:
             raise self._host.unreachable(f"did not take a message ({error or type(error).__name__})") from error
         return str(status.value)
 
-    async def _settled(self, item_hash: str) -> str | None:
+    async def _settled(self, hashed: str) -> str | None:
         """Ask for a while how a pending message went."""
         try:
             async with asyncio.timeout(self._host.limits.settle_s):
                 while True:
-                    status = await self._status(item_hash)
+                    status = await self._status(hashed)
                     if status not in (None, "pending"):
                         return status
                     await asyncio.sleep(self._host.limits.ask_every_s)
         except TimeoutError:
             return "pending"
 
-    async def _status(self, item_hash: str) -> str | None:
-        answer = await self._host.message(item_hash)
+    async def _status(self, hashed: str) -> str | None:
+        answer = await self._host.message(hashed)
         return None if answer is None else str(answer["status"])
 
     async def _refusal(self, content: Mapping[str, Any], said: str) -> Rejected:
-        code, details = await self._reason(_item_hash(content))
+        code, details = await self._reason(item_hash(content))
         address, sender = content["address"], checksum(self._wallet.address)
         if code == _PERMISSION_DENIED and address != sender:
             return self._rejected(
@@ -150,10 +153,10 @@ class Writer:
         reason = said if code is None else f"error code {code}" + (f", {details}" if details else "")
         return self._rejected(f"refuses the message: {reason}")
 
-    async def _reason(self, item_hash: str) -> tuple[object, object]:
+    async def _reason(self, hashed: str) -> tuple[object, object]:
         """The node's error code and details for a message that it refused, if it tells."""
         try:
-            answer = await self._host.message(item_hash)
+            answer = await self._host.message(hashed)
         except Unreachable:
             return None, None
         if answer is None or answer["status"] != "rejected":
@@ -176,11 +179,3 @@ class Writer:
             return await asyncio.to_thread(importlib.import_module, "registry.aleph.sdk")  # streams go on meanwhile
         except ImportError as error:
             raise self._rejected("posting to Aleph needs the extra: pip install 'waypost[aleph]'") from error
-
-
-def _item_content(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, separators=(",", ":"))  # as the SDK writes it
-
-
-def _item_hash(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(_item_content(content).encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -117,4 +118,5 @@ def _write(path: Path, text: str) -> None:
     except OSError as error:
         raise CommandError(f"--out {path}: cannot be written ({error.strerror}); check the folder") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink()

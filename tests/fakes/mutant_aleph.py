@@ -1,15 +1,18 @@
 """A hostile Aleph node: bent copies of real messages, with an honest one somewhere on each page and in each burst.
 
-python -m tests.fakes.mutant_aleph MESSAGES.jsonl COUNT SEED    the first line of its output is its URL
+python -m tests.fakes.mutant_aleph MESSAGES.jsonl COUNT SEED [JUNK]    the first line of its output is its URL
 
 Some copies keep their sender's signature (the host bends them), some get a good hash, and some are signed anew by a key
-of the poster's own (anybody may post anything). Its pages come in one order, whatever is asked for.
+of the poster's own (anybody may post anything). Its pages come in one order, whatever is asked for. With JUNK it shows
+pages for ever, whose times rise: so many messages on each, all with a broken signature but those in the file, which
+come one by one, on the first page and on each KEEP_UP-th after it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import json
 import random
 import sys
@@ -24,6 +27,7 @@ from eth_account.messages import encode_defunct
 from tests.fakes.mutation import mutated
 
 PAGE = 200
+KEEP_UP = 15
 SOURCES = 20  # of the messages are bent; a copy of which only unsigned fields were bent is honest still
 
 
@@ -83,6 +87,21 @@ class Mutants:
         return response
 
 
+class Junk(Mutants):
+    """Pages without end."""
+
+    def __init__(self, honest: list[dict[str, Any]], size: int) -> None:
+        super().__init__(honest, 0, 0)
+        self._pages = self._forge(honest, size)
+
+    def _forge(self, honest: list[dict[str, Any]], size: int) -> Iterator[list[Any]]:
+        left = iter(honest[1:])
+        forged = [{**honest[0], "item_hash": f"{number:064x}", "item_content": "{}"} for number in range(size)]
+        for number in itertools.count():
+            shown = honest[:1] if number == 0 else list(itertools.islice(left, number % KEEP_UP == 0))
+            yield [*map(dict, shown), *map(dict, forged)]
+
+
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -98,5 +117,6 @@ async def main(mutants: Mutants) -> None:
 
 
 if __name__ == "__main__":
-    lines = Path(sys.argv[1]).read_text().splitlines()
-    asyncio.run(main(Mutants([json.loads(line) for line in lines], int(sys.argv[2]), int(sys.argv[3]))))
+    messages = [json.loads(line) for line in Path(sys.argv[1]).read_text().splitlines()]
+    count, seed, *junk = map(int, sys.argv[2:])
+    asyncio.run(main(Junk(messages, *junk) if junk else Mutants(messages, count, seed)))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
 
-from registry.aleph.walk import PAGE, Endless, Walk
+from registry.aleph.walk import BARREN_PAGES, JUNK_PAGES, PAGE, Endless, Walk
 
 Row = tuple[float, int]  # time, number
 Pages = Callable[[list[Row], int, int], list[Row]]
@@ -80,6 +81,41 @@ def test_the_same_page_for_ever_is_given_up() -> None:
     rows = [(float(number), number) for number in range(1000)]
     with pytest.raises(Endless):
         walked(rows, lambda listed, page, size: rows[:PAGE][::-1])
+
+
+def test_times_that_rise_are_no_progress() -> None:
+    walk, pages = Walk(), 0
+    with pytest.raises(Endless):
+        while walk.advance([float(pages)] * PAGE, fresh=False):
+            pages += 1
+    assert pages == BARREN_PAGES - 1
+
+
+@pytest.mark.parametrize("every", [2, BARREN_PAGES - 1])
+def test_an_honest_message_now_and_then_does_not_keep_it_up_for_ever(every: int) -> None:
+    walk, pages = Walk(), 0
+    with pytest.raises(Endless):
+        while walk.advance([float(pages)] * PAGE, fresh=pages % every == 0):
+            pages += 1
+    assert pages <= 2 * JUNK_PAGES
+
+
+def test_known_messages_that_are_shown_again_are_progress() -> None:
+    walk = Walk()
+    assert all(walk.advance([float(page)] * PAGE, fresh=False, familiar=True) for page in range(2 * JUNK_PAGES))
+
+
+def test_a_long_board() -> None:
+    count, step = 120_000, 0.25
+    walk, found = Walk(), 0
+    while True:
+        first = math.ceil(float(walk.params.get("startDate", 0)) / step) + (int(walk.params["page"]) - 1) * PAGE
+        page = range(first, min(first + PAGE, count))
+        fresh = bool(page) and page[-1] >= found
+        found = max(found, page.stop)
+        if not walk.advance([number * step for number in page], fresh):
+            break
+    assert found == count
 
 
 @pytest.mark.parametrize("time", [None, "now", float("nan"), float("inf"), -1.0, 10**400, True])
