@@ -78,7 +78,7 @@ async def measure(chain: Chain, contract: str, payload: bytes) -> list[int]:
 async def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         async with anvil(Path(folder)) as chain:
-            contract = (await deploy(f"evm+{chain.rpc}", chain.payer)).rpartition("/")[2]
+            contract = (await deploy(f"evm+{chain.rpc}", chain.payer)).rpartition("/")[2].partition("?")[0]
             print(f"{'form':40} {'bytes':>6} {'first post':>11} {'later post':>11} {'ratio':>6}")
             for models in (1, len(MODELS)):
                 text = envelope(models)

@@ -6,15 +6,29 @@ to the conformance tests. Not here: what postings mean.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from registry.keys import Wallet
 
-__all__ = ["Backend", "BackendError", "Pending", "Rejected", "Unreachable", "fetch_all", "open_backend"]
+__all__ = [
+    "Backend",
+    "BackendError",
+    "Pending",
+    "Rejected",
+    "Unreachable",
+    "fetch_all",
+    "open_backend",
+    "scheme_and_host",
+]
 
 _KNOWN = (
     "sqlite:///relative.db, sqlite:////absolute.db, aleph+https://HOST?channel=WAYPOST, evm+https://RPC_HOST/0xCONTRACT"
+)
+
+_START = re.compile(
+    r"([a-zA-Z][a-zA-Z0-9+.-]{0,30})://(?:[^/?#@]*@)*([a-zA-Z0-9._-]{1,253}|\[[0-9a-fA-F:.]+\])(?=[:/?#]|$)"
 )
 
 
@@ -104,4 +118,12 @@ def open_backend(url: str, *, author: Wallet | None = None, payer: Wallet | None
         from registry.evm import EvmBackend
 
         return EvmBackend(url, payer)
-    raise ValueError(f"registry {url}: unknown scheme {scheme!r}; known: {_KNOWN}")
+    shown = scheme_and_host(url)
+    named = f" {scheme!r}" if shown.startswith(scheme + ":") else ""
+    raise ValueError(f"registry {shown}: unknown scheme{named}; known: {_KNOWN}")
+
+
+def scheme_and_host(url: str) -> str:
+    """As much of any text given for a URL as can be shown: keys may stand in all the rest."""
+    match = _START.match(url)
+    return f"{match[1]}://{match[2]}" if match else "URL"

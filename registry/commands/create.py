@@ -6,12 +6,14 @@ from pathlib import Path
 
 from pydantic import Field
 
-from registry.backend import BackendError
+from registry.backend import BackendError, scheme_and_host
 from registry.commands.boards import load_wallet
 from registry.commands.failure import CommandError
 from registry.commands.options import Options
 
 __all__ = ["Create", "run_create"]
+
+_FORM = "only a chain needs this; write evm+https://RPC_HOST"
 
 
 class Create(Options):
@@ -27,7 +29,7 @@ async def run_create(config: Create) -> int:
     """Deploy the contract and print its registry URL, alone on the last line."""
     payer = load_wallet(config.payer_key)
     if config.registry.partition(":")[0] not in ("evm+https", "evm+http"):
-        raise CommandError(f"--registry {config.registry}: only a chain needs this; write evm+https://RPC_HOST")
+        raise CommandError(f"--registry {scheme_and_host(config.registry)}: {_FORM}")
     try:
         from registry.evm import deploy
 

@@ -6,6 +6,7 @@ Not here: which ranges (board), what is in a payload (payload).
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
@@ -40,15 +41,29 @@ class Logs:
     async def read(self, first: int, last: int) -> AsyncIterator[tuple[int, list[Entry]]]:
         """The entries of the blocks `first` to `last`, in order: each time up to which block, and what is new there.
 
-        Raises Unreachable.
+        Raises Unreachable, also where a host shows nothing for all too long.
         """
+        ranges, since = 0, time.monotonic()
         while first <= last:
+            self._check_patience(ranges, since, first, last)
             end = min(last, first + self._span - 1)
             found = await self._range(first, end)
-            if found is not None:
-                # In a thread: there may be ten thousand entries, and whoever reads has streams to carry meanwhile.
-                yield end, await asyncio.to_thread(self._entries, found, first, end)
-                first = end + 1
+            ranges += 1
+            if found is None:
+                continue
+            # In a thread: there may be ten thousand entries, and whoever reads has streams to carry meanwhile.
+            entries = await asyncio.to_thread(self._entries, found, first, end)
+            yield end, entries
+            if entries:
+                ranges, since = 0, time.monotonic()
+            first = end + 1
+
+    def _check_patience(self, ranges: int, since: float, first: int, last: int) -> None:
+        """A host may claim any number of blocks, and show nothing in them for ever."""
+        limits = self._rpc.limits
+        if ranges >= limits.empty_ranges or time.monotonic() - since >= limits.empty_s:
+            why = f"shows no entry in {ranges} answers, and is at block {first} of {last}"
+            raise self._rpc.unreachable(f"{why}; use a host that answers larger ranges")
 
     async def _range(self, first: int, end: int) -> list[Any] | None:
         """What the host shows of a range; None if it was too large, and a smaller one is to be tried."""

@@ -3,7 +3,8 @@
 One byte 0x01, then a raw deflate stream with a preset dictionary, then the *runs*: the bytes of the quoted digests,
 addresses, keys and signatures, which do not deflate well. In the deflated text one byte that no UTF-8 text has stands
 for each run. A payload that is not of this form is the text itself, in UTF-8: so anybody can post with any tool, and
-garbage becomes a text that no reader believes.
+garbage becomes a text that no reader believes. A few bytes may stand for the largest text that an envelope can be, so
+unpack what is read a batch at a time. Of a larger text nothing is kept: it reads as OVERSIZE, which is no envelope.
 Not here: what the text means, how it gets to a chain.
 """
 
@@ -13,12 +14,17 @@ import base64
 import contextlib
 import re
 import zlib
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from registry.envelope import MAX_ENVELOPE_BYTES
 from registry.evm.dictionary import DICTIONARY
 
-__all__ = ["pack", "unpack"]
+__all__ = ["OVERSIZE", "batches", "pack", "unpack"]
+
+OVERSIZE = "(a text that is too large for an envelope)"  # stands for any such; no reader believes it
+BATCH_CHARS = 4 * 1024 * 1024
+BATCH_TEXTS = 200
 
 _COMPACT = b"\x01"
 _AGAIN = b"\xfd"  # with one more byte, the number of an earlier run: it stands here again
@@ -26,7 +32,7 @@ _SIZES = {b"\xf8": 20, b"\xf9": 32, b"\xfa": 65, b"\xfb": 32, b"\xfc": 64}  # by
 _MARKS = {40: b"\xf8", 64: b"\xf9", 130: b"\xfa", 43: b"\xfb", 86: b"\xfc"}  # by the characters of its text
 _HEX = (b"\xf8", b"\xf9", b"\xfa")  # the others are unpadded base64url
 _QUOTED = re.compile(rb'(?<=")(0x|)([0-9a-f]{130}|[0-9a-f]{64}|[0-9a-f]{40}|[\w-]{86}|[\w-]{43})(?=\\?")')
-_MARKED = re.compile(rb"([\xf8-\xfc]|\xfd.)", re.DOTALL)
+_MARK = re.compile(rb"[\xf8-\xfd]")
 
 
 def pack(text: str) -> bytes:
@@ -38,12 +44,26 @@ def pack(text: str) -> bytes:
 
 
 def unpack(payload: bytes) -> str:
-    """The text of any payload at all, cut off where it is too large for an envelope (it then is still too large)."""
+    """The text of any payload at all, or OVERSIZE for one that expands to more than an envelope may have."""
     raw = payload
     if payload.startswith(_COMPACT):
         with contextlib.suppress(ValueError, zlib.error):
             raw = _expand(payload[1:])
-    return raw[: MAX_ENVELOPE_BYTES + 1].decode("utf-8", "replace")
+    return OVERSIZE if len(raw) > MAX_ENVELOPE_BYTES else raw.decode("utf-8", "replace")
+
+
+def batches(payloads: Iterable[bytes]) -> Iterator[list[str]]:
+    """The texts of payloads, in batches of a bounded size, each of which is unpacked when it is asked for."""
+    batch: list[str] = []
+    size = 0
+    for payload in payloads:
+        batch.append(unpack(payload))
+        size += len(batch[-1])
+        if size >= BATCH_CHARS or len(batch) >= BATCH_TEXTS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _mark(numbers: dict[bytes, int], match: re.Match[bytes]) -> bytes:
@@ -75,23 +95,30 @@ def _fill(marked: bytes, rest: bytes) -> bytes:
     """Put the runs back; ends early where the text gets too large. ValueError if there are too few or too many."""
     runs: list[bytes] = []
     parts: list[bytes] = []
-    size = start = 0
-    for part in _MARKED.split(marked):
-        filled = part
-        if part[:1] in _SIZES:
-            end = start + _SIZES[part]
-            filled = _write(part, rest[start:end])
+    size = start = done = 0
+    while match := _MARK.search(marked, done):
+        mark, at = match[0], match.start()
+        parts.append(marked[done:at])
+        done = at + 1
+        if mark == _AGAIN:
+            done += 1
+            if not marked[at + 1 : done] or marked[at + 1] >= len(runs):
+                raise ValueError("a run that was not there yet")
+            filled = runs[marked[at + 1]]
+        else:
+            end = start + _SIZES[mark]
+            if end > len(rest):
+                raise ValueError("too few runs")
+            filled = _write(mark, rest[start:end])
             runs.append(filled)
             start = end
-        elif part[:1] == _AGAIN:
-            filled = runs[part[1]] if part[1:] and part[1] < len(runs) else part
         parts.append(filled)
         size += len(filled)
         if size > MAX_ENVELOPE_BYTES:
             return b"".join(parts)
     if start != len(rest):
-        raise ValueError("the runs do not fit the deflated text")
-    return b"".join(parts)
+        raise ValueError("too many runs")
+    return b"".join((*parts, marked[done:]))
 
 
 def _read(mark: bytes, digits: bytes) -> bytes:

@@ -21,13 +21,15 @@ __all__ = ["Refusal", "Rpc", "TooLong", "TooMuch"]
 
 _QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
 _DATA = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
+_MOST_VALUES = 10_000
+_LEAST_VALUE_BYTES = 16  # on average, beyond so many; a log has about 50
 _RATE = re.compile(
     r"too many requests|rate.?limit|requests? per|quota|credits|throttl|api.?key|unauthori", re.IGNORECASE
 )
 
 
 class Refusal(Unreachable):
-    """The host answered that it will not. `said` is its message, `data` what a contract reverted with.
+    """The host answered that it will not. `said` is its message, redacted; `data` is what a contract reverted with.
 
     `final`: asking for less would not help, it refuses the asker, or for now.
     """
@@ -68,8 +70,8 @@ class Rpc:
         return Unreachable(self.line(why))
 
     def line(self, why: str) -> str:
-        """What to tell people: the board and one line, fit for a terminal."""
-        return f"registry {self.place.url}: {one_line(self.place.redacted(why))}"
+        """What to tell people: the board and one line, fit for a terminal. The words of others must be redacted."""
+        return f"registry {self.place.url}: {one_line(why)}"
 
     async def call(self, method: str, *params: Any) -> Any:
         """The result of a method. Raises Unreachable, and of it Refusal, TooMuch, TooLong."""
@@ -119,7 +121,8 @@ class Rpc:
             raise TooLong(self.line(f"no answer to {method} within {self.limits.request_s:g} s")) from error
         except (aiohttp.ClientError, OSError, RuntimeError, ValueError) as error:
             self._check_open()
-            raise self.unreachable(f"cannot be reached ({error or type(error).__name__})") from None
+            why = self.place.redacted(str(error)) or type(error).__name__
+            raise self.unreachable(f"cannot be reached ({why})") from None
 
     def _open(self) -> aiohttp.ClientSession:
         self._check_open()
@@ -147,7 +150,7 @@ class Rpc:
 
     def _refusal(self, method: str, error: dict[str, Any], status: int) -> Refusal:
         message, data = error.get("message"), error.get("data")
-        said = message if isinstance(message, str) else "no reason given"
+        said = self.place.redacted(message) if isinstance(message, str) else "no reason given"
         reverted = data.get("data") if isinstance(data, dict) else data  # some nodes wrap it
         revert = reverted if isinstance(reverted, str) and _DATA.fullmatch(reverted) else "0x"
         final = status in (401, 403, 429) or _RATE.search(said) is not None
@@ -155,7 +158,12 @@ class Rpc:
 
 
 def _read(body: bytes) -> Any:
-    """Any JSON, None if it is none. What one entry holds must not spoil the others beside it."""
+    """Any JSON, None if it is none. What one entry holds must not spoil the others beside it.
+
+    Also None for values by the million, which take twenty times the memory of their text: no chain answers so.
+    """
+    if body.count(b",") > _MOST_VALUES + len(body) // _LEAST_VALUE_BYTES:
+        return None
     try:
         return read_json(body)
     except ValueError:

@@ -28,12 +28,17 @@ class Tail:
     def __repr__(self) -> str:
         return f"Tail(since={self.since}, last={max(self._blocks, default=None)}, told={len(self._told)})"
 
-    def tell(self, entry: Entry) -> bool:
-        """Take note of an entry, in the chain's order; False if it was told before."""
-        known = entry.identity in self._told
+    def is_new(self, entry: Entry) -> bool:
+        """Was it never told? Of one that was, where it stands now is noted. In the chain's order."""
+        new = entry.identity not in self._told
+        if not new:
+            self.tell(entry)
+        return new
+
+    def tell(self, entry: Entry) -> None:
+        """Take note of an entry that is told now."""
         self._told[entry.identity] = entry.block
         self._blocks[entry.block] = entry.block_hash
-        return not known
 
     def reached(self, number: int, block_hash: str | None = None) -> None:
         """All up to this block is told; `block_hash` if the block is known by it."""

@@ -21,10 +21,10 @@ class Fees:
     most: int
     tip: int | None
 
-    def raised(self, least: Fees) -> Fees:
-        """A quarter more, so that pools take it in the place of an earlier one; not less than `least`."""
-        tip = None if self.tip is None else max(self.tip * 5 // 4 + 1, least.tip or 0)
-        return Fees(max(self.most * 5 // 4 + 1, least.most), tip)
+    @property
+    def offered(self) -> int:
+        """What goes to whoever makes the block, at most."""
+        return self.most if self.tip is None else self.tip
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from tests.fakes.mutation import mutated
 PER_BLOCK = 199  # bent ones
 SOURCES = 20  # of the events are bent
 MOST_BLOCKS = 4
+_BOMB = pack("x" * 50_000_000)
 
 
 class Mutants:
@@ -52,6 +53,8 @@ class Mutants:
         payload = _payload(log["data"])
         envelope = mutated(json.loads(unpack(payload)), [json.loads(unpack(payload))], rng)
         text = json.dumps(envelope, separators=(",", ":"))
+        if kind < 0.42:
+            return {**log, "data": _data(_BOMB)}
         if kind < 0.6:
             return {**log, "data": _data(pack(text))}
         if kind < 0.75:

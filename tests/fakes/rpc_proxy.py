@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import aiohttp
+import rlp
 from aiohttp import web
 
 HOUR_S = 3600
@@ -29,6 +30,8 @@ class Mood:
     status: dict[str, int] = field(default_factory=dict)  # methods, and the HTTP status of an answer without JSON
     answer: dict[str, Any] = field(default_factory=dict)  # methods, and the result instead of the true one
     stall: list[str] = field(default_factory=list)  # methods that get no answer
+    least_tip: int = 0  # wei; transactions that offer less are refused, in these words
+    cheap: str = "transaction underpriced: gas tip cap {tip}, minimum needed {least}"
     swallow: bool = False  # transactions are taken and thrown away
     lies: list[str] = field(default_factory=list)  # what each entry comes with beside itself: see _LIES
 
@@ -80,6 +83,8 @@ class Proxy:
             raise ValueError({"code": -32000, "message": mood.refuse[method]})
         if method in mood.answer:
             return mood.answer[method]
+        if method == "eth_sendRawTransaction" and (tip := _tip(params[0])) < mood.least_tip:
+            raise ValueError({"code": -32000, "message": mood.cheap.format(tip=tip, least=mood.least_tip)})
         if method == "eth_sendRawTransaction" and mood.swallow:
             return "0x" + "00" * 32
         if method == "eth_blockNumber":
@@ -113,6 +118,12 @@ class Proxy:
         if "error" in answer:
             raise ValueError(answer["error"])
         return answer["result"]
+
+
+def _tip(raw: str) -> int:
+    """What a transaction offers for a unit of gas: its tip, or its price where it is of the older form."""
+    data = bytes.fromhex(raw[2:])
+    return int.from_bytes(rlp.decode(data[1:])[2] if data[0] == 2 else rlp.decode(data)[1])
 
 
 async def main(chain: str) -> None:

@@ -23,7 +23,7 @@ async def own_chain(tmp_path: Path) -> AsyncIterator[Chain]:
 @pytest.fixture
 async def contract(own_chain: Chain) -> str:
     """The address of a new contract."""
-    return (await deploy(f"evm+{own_chain.rpc}", own_chain.payer)).rpartition("/")[2]
+    return (await deploy(f"evm+{own_chain.rpc}", own_chain.payer)).rpartition("/")[2].partition("?")[0]
 
 
 @pytest.fixture

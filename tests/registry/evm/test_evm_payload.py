@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import zlib
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from registry.advert import MAX_ENVELOPE_BYTES, Envelope, Reason, Refused
 from registry.evm.dictionary import DICTIONARY
-from registry.evm.payload import pack, unpack
+from registry.evm.payload import BATCH_CHARS, BATCH_TEXTS, OVERSIZE, batches, pack, unpack
 
 HEX = st.sampled_from((20, 32, 65)).flatmap(lambda size: st.binary(min_size=size, max_size=size)).map(bytes.hex)
 BASE64URL = st.text("abcXYZ019-_", min_size=40, max_size=90)
@@ -82,23 +83,49 @@ def packed(marked: bytes, runs: bytes = b"") -> bytes:
     return b"\x01" + deflate.compress(marked) + deflate.flush() + runs
 
 
+REPLACED = packed(b"\xff" * MAX_ENVELOPE_BYTES)  # no larger than an envelope until it is written as UTF-8
+BOMB = packed(b"x" * MAX_ENVELOPE_BYTES)
+
+
 @pytest.mark.parametrize(
     "bomb",
     [
         packed(b"x" * 50_000_000),
-        packed(b"\xfa" + b"\xfd\x00" * 250_000, b"r" * 65),
-        packed(b"\xff" * MAX_ENVELOPE_BYTES),
+        packed(b"\xfa" + b"\xfd\x00" * 130_000, b"r" * 65),
+        REPLACED,
         pack("y" * (MAX_ENVELOPE_BYTES + 1)),
         pack("é" * (MAX_ENVELOPE_BYTES // 2) + "x"),
     ],
     ids=["deflate", "runs", "replaced", "one-too-many", "in-bytes"],
 )
-def test_a_bomb_is_cut_off_and_still_too_large(bomb: bytes) -> None:
+def test_of_a_bomb_nothing_is_kept_that_a_reader_believes(bomb: bytes) -> None:
     text = unpack(bomb)
-    assert len(text) <= MAX_ENVELOPE_BYTES + 1
+    assert len(text) <= MAX_ENVELOPE_BYTES and (text == OVERSIZE or bomb == REPLACED)
     with pytest.raises(Refused) as caught:
         Envelope.parse(text)
-    assert caught.value.reason is Reason.TOO_LARGE
+    assert caught.value.reason is (Reason.TOO_LARGE if bomb == REPLACED else Reason.MALFORMED)
+
+
+@pytest.mark.parametrize("marked", [b"\xfd\x00", b"\xf8", b"\xf8\xfd\x01"])
+def test_runs_that_are_not_there_make_it_a_text_as_it_stands(marked: bytes) -> None:
+    payload = packed(marked * 100)
+    assert unpack(payload) == payload.decode("utf-8", "replace")
+
+
+def test_batches_hold_all_texts_in_order_and_never_much_at_once() -> None:
+    sizes = [10, MAX_ENVELOPE_BYTES, 0] * 40 + [5] * 500
+    texts = [str(number % 10) * size for number, size in enumerate(sizes)]
+    found = list(batches(map(pack, texts)))
+    assert [text for batch in found for text in batch] == texts
+    assert max(sum(map(len, batch)) for batch in found) < BATCH_CHARS + MAX_ENVELOPE_BYTES
+    assert max(map(len, found)) == BATCH_TEXTS and list(batches([])) == []
+
+
+def test_nothing_is_unpacked_before_it_is_asked_for() -> None:
+    numbers = itertools.count()
+    unpacking = batches(BOMB for _ in numbers)
+    for number in range(3):
+        assert len(next(unpacking)) == 16 and repr(numbers) == f"count({16 * number + 16})"
 
 
 def test_the_dictionary_is_part_of_the_format() -> None:

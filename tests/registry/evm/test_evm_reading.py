@@ -223,7 +223,7 @@ async def test_a_chain_that_began_anew_is_read_anew(opened: Opener, own_chain: C
     waiting = asyncio.create_task(first(board.watch()))
     await own_chain.call("anvil_reset")
     await own_chain.call("anvil_setNonce", own_chain.payer.address, "0x0")
-    assert (await deploy(f"evm+{own_chain.rpc}", own_chain.payer)).endswith(contract)
+    assert f"/{contract}?chain=31337" in await deploy(f"evm+{own_chain.rpc}", own_chain.payer)
     await post(opened(payer=own_chain.payer), "new")
     assert await waiting == "new"
 
@@ -243,25 +243,3 @@ async def test_watching_goes_on_where_it_failed(texts: list[str], opened: Opener
     while len(told) < MANY:
         told.append(await first(watching))
     assert told == texts
-
-
-async def test_the_wrong_chain_is_told(own_chain: Chain, contract: str) -> None:
-    right = EvmBackend(f"evm+{own_chain.rpc}/{contract}?chain=31337", None)
-    assert await right.exists() and await fetch_all(right) == []
-    wrong = EvmBackend(f"evm+{own_chain.rpc}/{contract}?chain=1", own_chain.payer)
-    for attempt in (wrong.exists(), fetch_all(wrong), first(wrong.watch())):
-        with pytest.raises(Unreachable, match="of chain 31337, the URL says 1"):
-            await attempt
-    await right.close()
-    await wrong.close()
-
-
-async def test_a_key_in_the_url_is_used_and_never_told(own_chain: Chain, host: Host, contract: str) -> None:
-    url = f"evm+{host.url}/v3/SECRET1/{contract}?token=SECRET2"
-    board = EvmBackend(url.replace("http://", "http://me:SECRET3@"), None)
-    assert await board.exists()
-    await host.behave(refuse={"eth_getBlockByNumber": "bad key SECRET1, bad token SECRET2"})
-    with pytest.raises(Unreachable) as caught:
-        await fetch_all(board)
-    assert "SECRET" not in f"{caught.value}{board!r}{board.url}{board.board}"
-    await board.close()

@@ -101,7 +101,7 @@ async def test_what_is_not_in_a_block_is_pending_and_posted_once(opened: Opener,
     board = opened(payer=own_chain.payer)
     await own_chain.call("evm_setAutomine", False)
     for _ in range(3):  # each time with a higher fee, in the place of the one before
-        with pytest.raises(Pending, match="not in a block yet"):
+        with pytest.raises(Pending, match="not in a block yet; publishing the same again asks"):
             await board.publish("x")
     await own_chain.call("anvil_mine", "0x1")
     await board.publish("x")
