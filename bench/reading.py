@@ -12,12 +12,14 @@ import sys
 import time
 
 from bench.process import cpu_s, memory_mib
+from gateway.collecting import collect_seldom
 from gateway.directory import Directory
 from registry.backend import Backend, open_backend
 from registry.trust import Policy, Trust
 
 
 async def main(url: str, live: int) -> None:
+    collecting = asyncio.create_task(collect_seldom(asyncio.Event()))  # as the gateway does
     backend, trust, directory = open_backend(url), Trust(Policy.parse(("any",))), Directory()
     wall, cpu, memory = time.perf_counter(), cpu_s(), memory_mib()
     async for batch in backend.fetch():
@@ -29,6 +31,7 @@ async def main(url: str, live: int) -> None:
     if live:
         print(json.dumps(await follow(backend, live, trust, directory)), flush=True)
     await backend.close()
+    collecting.cancel()
 
 
 async def follow(backend: Backend, live: int, trust: Trust, directory: Directory) -> dict[str, float]:
