@@ -39,5 +39,5 @@ lint: environment ## linter, formatter, type checker
 wheel: environment ## build dist/*.whl and the source archive
 	.venv/bin/python -m build --outdir dist
 
-clean: ## remove all that was made here; built llama.cpp wheels stay in ~/.cache/waypost
+clean: ## remove all that was made here; llama.cpp wheels and the embedding model stay in ~/.cache/waypost
 	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .chain .aleph-node.db* tests/clients/node_modules tests/chain/node_modules

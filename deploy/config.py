@@ -31,7 +31,7 @@ class UpConfig(BaseModel):
         description="wallet that pays for posting, on a chain that asks for it",
         json_schema_extra={"metavar": "FILE"},
     )
-    once: bool = Field(default=False, description="exit after the first chat: 0 if it was answered")
+    once: bool = Field(default=False, description="exit after the first call: 0 if it was answered")
     state: Path = Field(
         default_factory=state_folder,
         description="folder for keys, logs and the registry file (default: $XDG_STATE_HOME/waypost)",

@@ -1,4 +1,4 @@
-"""`waypost up`: registry, nodes and gateway as children on this machine, one streamed chat, then serve until Ctrl-C.
+"""`waypost up`: registry, nodes and gateway as children on this machine, one call, then serve until Ctrl-C.
 
 The children are the same commands that an operator and a gateway host run; nothing is shorter here than there.
 """
@@ -15,9 +15,10 @@ from typing import Any
 
 import aiohttp
 
-from deploy.chat import ChatFailed, chat
+from deploy.chat import CallFailed
 from deploy.children import Child, ChildFailed
 from deploy.config import UpConfig
+from deploy.first_call import EMBEDDINGS, first_call
 from deploy.plan import Plan, PlanFailed, make_plan
 from registry.backend import BackendError, open_backend
 from registry.keys import KeyFileError
@@ -28,10 +29,10 @@ _INTERRUPTED = 130
 
 
 def run(config: UpConfig) -> int:
-    """Bring everything up. Returns the exit status: 0, 1 when something failed, 130 when stopped before the chat."""
+    """Bring everything up. Returns the exit status: 0, 1 when something failed, 130 when stopped before the call."""
     try:
         return asyncio.run(_up(make_plan(config)))
-    except (PlanFailed, ChildFailed, ChatFailed, KeyFileError, BackendError, ValueError) as error:
+    except (PlanFailed, ChildFailed, CallFailed, KeyFileError, BackendError, ValueError) as error:
         print(f"waypost: {error}", file=sys.stderr)
     except OSError as error:
         print(f"waypost: {error.filename or config.state}: {error.strerror}", file=sys.stderr)
@@ -45,9 +46,9 @@ async def _up(plan: Plan) -> int:
         await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
             return _INTERRUPTED
-        work.result()
+        asked = work.result()
         if not plan.config.once:
-            _say(_how_to_use(plan))
+            _say(_how_to_use(plan, asked))
             await _watch(plan.children, stopped)
         return 0
     finally:
@@ -66,7 +67,8 @@ async def _stop_asked() -> None:
     await stop.wait()
 
 
-async def _bring_up(plan: Plan) -> None:
+async def _bring_up(plan: Plan) -> str:
+    """Returns the endpoint that was called."""
     deadline = time.monotonic() + plan.config.start_s
     await _let_nodes_post(plan)
     async with aiohttp.ClientSession() as session:
@@ -79,7 +81,7 @@ async def _bring_up(plan: Plan) -> None:
         _say(f"gateway: {plan.url}/v1 (log: {plan.gateway.log})")
         wanted, deadline = len(plan.nodes), time.monotonic() + _GATEWAY_S
         await _until(session, f"{plan.url}/health", lambda health: health["proven"] >= wanted, plan.gateway, deadline)
-        await chat(session, plan.url, plan.model)
+        return await first_call(session, plan.url, plan.model)
 
 
 async def _let_nodes_post(plan: Plan) -> None:
@@ -119,13 +121,16 @@ async def _watch(children: Sequence[Child], stopped: asyncio.Task[None]) -> None
             task.cancel()
 
 
-def _how_to_use(plan: Plan) -> str:
+def _how_to_use(plan: Plan, asked: str) -> str:
+    path, example = "chat/completions", '"messages": [{"role": "user", "content": "Hello!"}]'
+    if asked == EMBEDDINGS:
+        path, example = "embeddings", '"input": "Hello!"'
     return f"""Serving until Ctrl-C. Set an OpenAI SDK's base_url to
   {plan.url}/v1
   {plan.url}/vm/{plan.nodes[0].key}/v1   (this one VM)
 with any API key. For example:
-  curl {plan.url}/v1/chat/completions -H 'Content-Type: application/json' \\
-    -d '{{"model": "{plan.model}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+  curl {plan.url}/v1/{path} -H 'Content-Type: application/json' \\
+    -d '{{"model": "{plan.model}", {example}}}'
 What is on the registry, and why it counts or not:
   waypost registry list --allow-private --registry '{plan.shown_registry}'"""
 

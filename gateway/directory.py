@@ -17,7 +17,7 @@ from gateway.names import MEMORY_S as NAME_MEMORY_S
 from gateway.names import Names
 from gateway.offers import Offers
 from registry.trust import Believed, Change, Curation, Key
-from relay.errors import ApiError, BadRequest, NotFound, Unavailable
+from relay.errors import ApiError, BadRequest, NotFound, Unavailable, unsupported
 
 __all__ = ["NAME_MEMORY_S", "RETRY_AFTER_S", "Directory", "Route", "away"]
 
@@ -241,8 +241,4 @@ def _route(name: str, model: str, candidates: Iterable[Candidate], endpoint: str
         return Route(model, tuple(found))
     if endpoint in served or not served:
         raise away(name)
-    raise BadRequest(
-        f"The model {name!r} does not serve {endpoint}; it serves {', '.join(sorted(served))}.",
-        param="model",
-        code="unsupported_endpoint",
-    )
+    raise unsupported(name, endpoint, served)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from node.delegation import DelegationFile, Mandate
 from node.hardware import Hardware
+from node.kind import Kind
 from node.models import Served
 from node.poster import Poster, Posting
 from registry.advert import Advert, Envelope, Offer, Price, Vm
@@ -185,8 +186,9 @@ class Advertiser:
 def _offer(model: Served) -> Offer:
     return Offer(
         model=model.name, aliases=model.aliases, endpoints=model.endpoints, weights_sha256=model.weights.sha256,
-        template_sha256=model.template.sha256, quantization=model.weights.metadata.quantization,
-        context_length=model.sizing.context, parallel=model.sizing.parallel, modalities=("text",),
-        engine=model.engine_version, resume=True, warm=True,
+        template_sha256=model.template.sha256 if model.template else None,
+        quantization=model.weights.metadata.quantization, context_length=model.sizing.context,
+        parallel=model.sizing.parallel, modalities=("text",),
+        engine=model.engine_version, resume=model.kind is Kind.CHAT, warm=True,
         prices=tuple(Price(unit=unit, amount=amount) for unit, amount in model.prices),
     )  # fmt: skip

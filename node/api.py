@@ -80,6 +80,7 @@ class Api:
             models, pool = self._ready()
             model = models.resolve(_wanted(request, caller, call))
             request[MODEL] = model.name
+            model.require(endpoint)
             try:
                 return await _forward(request, call, model, pool)
             except (ConnectFailed, Reset) as error:

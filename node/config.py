@@ -32,6 +32,9 @@ class ModelConfig(Options):
 
     uri: str | None = Field(default=None, description="where the weights are, unless --model names it")
     aliases: tuple[str, ...] = Field(default=(), description="further names")
+    kind: Literal["auto", "chat", "embedding"] = Field(
+        default="auto", description="what the model is for: as the GGUF says, or one of them always"
+    )
     context: int | None = Field(default=None, ge=256, description="tokens per request")
     parallel: int | None = Field(default=None, ge=1, le=256, description="requests at once")
     threads: int | None = Field(default=None, ge=1, description="CPU threads")

@@ -10,6 +10,7 @@ import mmap
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,23 @@ _MOST_FIELDS = 65_536
 _MOST_TENSORS = 1_000_000
 _MOST_DIMENSIONS = 8
 _DEFAULT_ALIGNMENT = 32
+
+
+class Pooling(Enum):
+    """How the vectors of an input's tokens become one; the numbers are llama.cpp's. RANK is a reranker's score."""
+
+    NONE = 0
+    MEAN = 1
+    CLS = 2
+    LAST = 3
+    RANK = 4
+
+
+# Architectures that read a text as a whole and write none: no key-value cache, and an input fits one batch or not.
+_ENCODERS = frozenset(
+    ("bert", "modern-bert", "nomic-bert", "nomic-bert-moe", "neo-bert", "jina-bert-v2", "jina-bert-v3", "eurobert",
+     "t5encoder", "gemma-embedding", "llama-embed")
+)  # fmt: skip
 
 
 class GgufError(Exception):
@@ -40,6 +58,11 @@ class Metadata:
     kv_bytes: int | None
     chat_template: str | None
     parts: int = 1
+    pooling: Pooling | None = None
+
+    @property
+    def is_encoder(self) -> bool:
+        return self.architecture in _ENCODERS
 
 
 def read_metadata(path: Path) -> Metadata:
@@ -172,7 +195,12 @@ def _describe(found: Mapping[str, Any]) -> Metadata:
         kv_bytes=_kv_bytes(found, architecture),
         chat_template=found.get("tokenizer.chat_template"),
         parts=found.get("split.count") or 1,
+        pooling=_pooling(found.get(f"{architecture}.pooling_type")),
     )
+
+
+def _pooling(number: object) -> Pooling | None:
+    return next((pooling for pooling in Pooling if pooling.value == number), None)
 
 
 def _quantization(file_type: int | None) -> str | None:

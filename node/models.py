@@ -11,11 +11,12 @@ from typing import Any
 
 from node.chatml import Template
 from node.engines.llama import LlamaEngine
+from node.kind import Kind
 from node.process import State
 from node.sizing import Sizing
 from node.weights import Weights
-from relay.call import ENDPOINTS
-from relay.errors import NotFound, Unavailable
+from relay.call import Endpoint
+from relay.errors import NotFound, Unavailable, unsupported
 
 _LEAST_PREFIX = 8
 _HEX = frozenset("0123456789abcdef")
@@ -28,7 +29,8 @@ class Served:
     name: str
     aliases: tuple[str, ...]
     weights: Weights
-    template: Template
+    kind: Kind
+    template: Template | None  # of a model that chats
     sizing: Sizing
     prices: tuple[tuple[str, str], ...]
     engine: LlamaEngine
@@ -36,7 +38,7 @@ class Served:
 
     @property
     def endpoints(self) -> tuple[str, ...]:
-        return tuple(sorted(ENDPOINTS))
+        return self.kind.endpoints
 
     @property
     def ready(self) -> bool:
@@ -46,6 +48,11 @@ class Served:
     def failure(self) -> str | None:
         """Why its engine was given up, if it was."""
         return self.engine.process.failure
+
+    def require(self, endpoint: Endpoint) -> None:
+        """Raises BadRequest if this is not among its endpoints."""
+        if endpoint.name not in self.endpoints:
+            raise unsupported(self.name, endpoint.name, self.endpoints)
 
     def item(self, created: int, operator: str | None) -> dict[str, Any]:
         """As `GET /v1/models` lists it."""

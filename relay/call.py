@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from relay.embedding_input import check_embedding
 from relay.errors import ApiError, BadRequest, TooLarge, UnsupportedMedia
 from relay.http import REQUEST_ID
 
@@ -40,6 +41,7 @@ class Call:
     body: bytes
     stream: bool
     request_id: str
+    dimensions: int | None = None  # of an embedding, where they are asked for
 
     @classmethod
     async def read(cls, request: web.Request, endpoint: Endpoint, limit_bytes: int = JSON_BODY_LIMIT_BYTES) -> Call:
@@ -58,7 +60,8 @@ class Call:
             raise BadRequest("'stream' must be true or false.", param="stream", code="invalid_type")
         _check_options(body)
         endpoint.check(body)
-        return cls(endpoint, model, raw, bool(stream), request[REQUEST_ID])
+        dimensions = body.get("dimensions") if endpoint is EMBEDDINGS else None
+        return cls(endpoint, model, raw, bool(stream), request[REQUEST_ID], dimensions)
 
 
 def _check_encoding(request: web.Request) -> None:
@@ -175,5 +178,6 @@ def _check_prompt(body: Mapping[str, Any]) -> None:
 
 CHAT = Endpoint("chat.completions", "chat/completions", _check_messages, True, b"data: [DONE]")
 COMPLETIONS = Endpoint("completions", "completions", _check_prompt, True, b"data: [DONE]")
-ENDPOINTS: Mapping[str, Endpoint] = {endpoint.name: endpoint for endpoint in (CHAT, COMPLETIONS)}
+EMBEDDINGS = Endpoint("embeddings", "embeddings", check_embedding, True)
+ENDPOINTS: Mapping[str, Endpoint] = {endpoint.name: endpoint for endpoint in (CHAT, COMPLETIONS, EMBEDDINGS)}
 PREFIXES = ("/v1", "/v1-openai")

@@ -7,7 +7,7 @@ Any other exception that reaches the server is a bug, and is answered with a bar
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import orjson
@@ -155,6 +155,12 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
         UpstreamTimeout,
     )
 }
+
+
+def unsupported(model: str, endpoint: str, served: Iterable[str]) -> BadRequest:
+    """A model that is there and does not serve what was asked of it."""
+    text = f"The model {model!r} does not serve {endpoint}; it serves {', '.join(sorted(served))}."
+    return BadRequest(text, param="model", code="unsupported_endpoint")
 
 
 def from_status(status: int, message: str, **details: Any) -> ApiError:

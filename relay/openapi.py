@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from relay.call import ENDPOINTS, PREFIXES, Endpoint
+from relay.call import EMBEDDINGS, ENDPOINTS, PREFIXES, Endpoint
+from relay.embedding_input import FORMATS, HIGHEST_TOKEN, MOST_INPUTS
 
 _ERRORS = (400, 401, 403, 404, 413, 415, 429, 502, 503, 504)
 
@@ -59,21 +60,13 @@ def errors_of(statuses: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _post(endpoint: Endpoint) -> dict[str, Any]:
-    body = {
-        "type": "object",
-        "required": ["model"],
-        "properties": {"model": {"type": "string"}, "stream": {"type": "boolean"}},
-    }
+    embeds = endpoint is EMBEDDINGS
+    body = _EMBEDDING_SCHEMA if embeds else _STREAMED_SCHEMA
+    good = _json("The vectors.", {"type": "object"}) if embeds else _STREAMED
     return {
         "summary": f"OpenAI's {endpoint.name}; llama.cpp's own options pass through.",
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
-        "responses": {
-            "200": {
-                "description": "The answer, or its events when streamed.",
-                "content": {"application/json": {"schema": {"type": "object"}}, "text/event-stream": {}},
-            }
-        }
-        | errors_of(_ERRORS),
+        "responses": {"200": good} | errors_of(_ERRORS),
     }
 
 
@@ -89,6 +82,34 @@ def _json(description: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
+_STREAMED = {
+    "description": "The answer, or its events when streamed.",
+    "content": {"application/json": {"schema": {"type": "object"}}, "text/event-stream": {}},
+}
+_STREAMED_SCHEMA = {
+    "type": "object",
+    "required": ["model"],
+    "properties": {"model": {"type": "string"}, "stream": {"type": "boolean"}},
+}
+_TEXT = {"type": "string", "minLength": 1}
+_TOKENS = {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": HIGHEST_TOKEN}, "minItems": 1}
+_EMBEDDING_SCHEMA = {
+    "type": "object",
+    "required": ["model", "input"],
+    "properties": {
+        "model": {"type": "string"},
+        "input": {
+            "anyOf": [
+                _TEXT,
+                {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": MOST_INPUTS},
+                _TOKENS,
+                {"type": "array", "items": _TOKENS, "minItems": 1, "maxItems": MOST_INPUTS},
+            ]
+        },
+        "encoding_format": {"enum": [*FORMATS, None]},
+        "dimensions": {"type": ["integer", "null"], "minimum": 1},
+    },
+}
 _ERROR_SCHEMA = {
     "type": "object",
     "required": ["error"],

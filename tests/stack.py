@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,9 @@ from tests.programs import Program, free_port, healthy, running, waypost
 
 MODEL = "smollm2-135m-instruct"
 ALIAS = "smollm2"
+EMBEDDING_MODEL = "all-minilm-l6-v2"
+EMBEDDING_ALIAS = "minilm"
+EMBEDDING_WEIGHTS = Path(sys.prefix) / "share" / "waypost" / "all-minilm-l6-v2.gguf"  # scripts/embedding_weights.py
 
 
 @dataclass
@@ -44,12 +48,17 @@ class Stack:
 
 @contextlib.asynccontextmanager
 async def whole_stack(
-    folder: Path, weights: Path, *, gateway: Sequence[str] = ("--open",), flags: Sequence[str] = ("--verbose",)
+    folder: Path,
+    weights: Path,
+    *,
+    gateway: Sequence[str] = ("--open",),
+    flags: Sequence[str] = ("--verbose",),
+    embedding: bool = False,
 ) -> AsyncIterator[Stack]:
     """Registry, one node and a gateway, ready. Engine output is in the node's log."""
     made = await new_stack(folder)
     async with contextlib.AsyncExitStack() as exits:
-        made.nodes.append(await exits.enter_async_context(node(made, weights, flags=flags)))
+        made.nodes.append(await exits.enter_async_context(node(made, weights, flags=flags, embedding=embedding)))
         await exits.enter_async_context(serve_gateway(made, gateway, proven=1))
         yield made
 
@@ -68,9 +77,15 @@ async def new_stack(folder: Path) -> Stack:
 
 @contextlib.asynccontextmanager
 async def node(
-    made: Stack, weights: Path, *, name: str = "node", flags: Sequence[str] = (), access: Sequence[str] = ()
+    made: Stack,
+    weights: Path,
+    *,
+    name: str = "node",
+    flags: Sequence[str] = (),
+    access: Sequence[str] = (),
+    embedding: bool = False,
 ) -> AsyncIterator[Node]:
-    """A node agent with a delegation of the stack's operator, loaded and ready."""
+    """A node agent with a delegation of the stack's operator, loaded and ready; with an embedding model if asked."""
     own = made.folder / name
     own.mkdir(exist_ok=True)
     for key in ("node.key", "delegate.key"):
@@ -93,8 +108,11 @@ async def node(
         "state": str(own),
         "log_level": "debug",
     }
-    model = {"uri": str(weights), "aliases": [ALIAS], "flags": list(flags)}
-    (own / "waypost.toml").write_text(_toml("node", options) + _toml(f'node.models."{MODEL}"', model))
+    models: dict[str, dict[str, object]] = {MODEL: {"uri": str(weights), "aliases": [ALIAS], "flags": list(flags)}}
+    if embedding:
+        models[EMBEDDING_MODEL] = {"uri": str(EMBEDDING_WEIGHTS), "aliases": [EMBEDDING_ALIAS]}
+    tables = [_toml(f'node.models."{name}"', model) for name, model in models.items()]
+    (own / "waypost.toml").write_text(_toml("node", options) + "".join(tables))
     command = ("-m", "waypost", "node", "serve", "--config", str(own / "waypost.toml"))
     async with running(command, own / "log.txt") as program, aiohttp.ClientSession() as session:
         await healthy(session, f"{url}/health", program, lambda _: True)

@@ -18,7 +18,9 @@ from pathlib import Path
 import aiohttp
 
 from node.chatml import TURN_END, Template
+from node.engines.llama_dimensions import shorten
 from node.engines.llama_faults import bad_argument, translate
+from node.gguf import Pooling
 from node.process import Process, ProcessLimits
 from node.sizing import Sizing
 from relay.call import Call
@@ -90,14 +92,17 @@ def _version(own: bool) -> str:
 
 
 class LlamaEngine:
-    """One model in one llama-server. `run` keeps it up; `ask` sends it a call."""
+    """One model in one llama-server. `run` keeps it up; `ask` sends it a call.
+
+    `purpose` is the template that it chats by, or the pooling that it embeds by.
+    """
 
     def __init__(
         self,
         build: Build,
         name: str,
         weights: Path,
-        template: Template,
+        purpose: Template | Pooling,
         sizing: Sizing,
         flags: Sequence[str],
         socket: Path,
@@ -110,7 +115,7 @@ class LlamaEngine:
         self._socket = socket
         self._limits = limits
         self._session: aiohttp.ClientSession | None = None
-        command = [str(build.path), *_arguments(name, weights, socket, sizing), *_templating(template, socket), *flags]
+        command = [str(build.path), *_arguments(name, weights, socket, sizing), *_purpose(purpose, socket), *flags]
         self.process = Process(
             name, command, _environment(os.environ), prepare=self._prepare, probe=self._healthy,
             limits=process_limits, hopeless=lambda lines: bad_argument(lines, name), on_change=on_change,
@@ -133,6 +138,8 @@ class LlamaEngine:
         if not answer.ok:
             answer.close()
             raise translate(answer.status, answer.first)
+        if call.dimensions is not None:
+            answer.first = await asyncio.to_thread(shorten, answer.first, call.dimensions)
         return answer
 
     def _prepare(self) -> None:
@@ -158,6 +165,13 @@ def _arguments(name: str, weights: Path, socket: Path, sizing: Sizing) -> list[s
     if sizing.batch is not None:
         arguments += ["--batch-size", str(sizing.batch), "--ubatch-size", str(sizing.batch)]
     return arguments
+
+
+def _purpose(purpose: Template | Pooling, socket: Path) -> list[str]:
+    """To chat by a template, or to embed by a pooling: a server started for one does not do the other."""
+    if isinstance(purpose, Pooling):
+        return ["--embedding", "--pooling", purpose.name.lower()]
+    return _templating(purpose, socket)
 
 
 def _templating(template: Template, socket: Path) -> list[str]:

@@ -27,6 +27,10 @@ _OWN_FAULTS = (
     "basic_string",
 )
 _RETRY_S = 1
+# What an embedding model says of a long input. Its advice is for whoever runs it: the batch is as large as the context.
+_BEYOND_BATCH = re.compile(
+    r"(?P<what>.* is too large to process)\. increase the physical batch size \(current batch size: (?P<limit>\d+)\)"
+)
 _BAD_ARGUMENT = re.compile(r"error: invalid argument: .*|error while handling argument .*")
 
 
@@ -34,6 +38,9 @@ def translate(status: int, body: bytes) -> ApiError:
     """llama-server's error answer, as an error of ours with its message kept."""
     error = from_upstream(status, body)
     message = error.message
+    if beyond := _BEYOND_BATCH.fullmatch(message):
+        text = f"{beyond['what']}; this model takes at most {beyond['limit']} tokens an input."
+        return BadRequest(text, param="input", code="context_length_exceeded")
     if _is_context(body):
         return BadRequest(message, code="context_length_exceeded")
     if status == 503:

@@ -43,7 +43,8 @@ _REFUSED: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("set gpu_layers = N", ("--gpu-layers", "--n-gpu-layers", "-ngl")),
     (_LOGS, ("--log-disable", "--log-file", "--log-jsonl", "--log-prompts-dir", "--log-colors")),
     (_EXITS, ("--help", "-h", "--usage", "--version", "--completion-bash", "--cache-list", "-cl", "--list-devices")),
-    ("this version serves chat and completions", ("--embedding", "--embeddings", "--rerank", "--reranking")),
+    ("set kind = 'embedding'", ("--embedding", "--embeddings")),
+    ("this version does not rerank", ("--rerank", "--reranking")),
 )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ assert.ok(completion.choices[0].text);
 
 const models = [];
 for await (const item of client.models.list()) models.push(item.id);
-assert.deepEqual(models, [model]);
+assert.ok(models.includes(model));
 
 await assert.rejects(client.chat.completions.create({ model: "nobody-has-this", messages }), OpenAI.NotFoundError);
 await assert.rejects(client.chat.completions.create({ model, messages: [] }), OpenAI.BadRequestError);

@@ -176,7 +176,9 @@ async def test_what_llama_server_finds_wrong_is_the_caller_s_400(
     assert "downloading" not in served.program.output()[since:]
 
 
-@pytest.mark.parametrize("path", ["/slots", "/props", "/tools", "/apply-template", "/tokenize", "/v1/embeddings", "/"])
+@pytest.mark.parametrize(
+    "path", ["/slots", "/props", "/tools", "/apply-template", "/tokenize", "/embedding", "/embeddings", "/"]
+)
 async def test_nothing_else_of_llama_server_is_to_be_had(served: Agent, http: aiohttp.ClientSession, path: str) -> None:
     for method in ("GET", "POST"):
         async with http.request(method, served.url + path) as response:

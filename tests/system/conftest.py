@@ -16,6 +16,6 @@ async def keyless_stack(weights: Path, tmp_path_factory: pytest.TempPathFactory)
     """Gateway and node both open to anybody, so that both hops can be asked alike."""
     made = await new_stack(tmp_path_factory.mktemp("keyless"))
     async with AsyncExitStack() as exits:
-        made.nodes.append(await exits.enter_async_context(node(made, weights, access=("open",))))
+        made.nodes.append(await exits.enter_async_context(node(made, weights, access=("open",), embedding=True)))
         await exits.enter_async_context(serve_gateway(made, ("--open",), proven=1))
         yield made
