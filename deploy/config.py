@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from relay.options import state_folder
+from relay.options import check_payer, state_folder
 
 
 class UpConfig(BaseModel):
@@ -41,6 +41,5 @@ class UpConfig(BaseModel):
 
     @model_validator(mode="after")
     def _paid_for(self) -> UpConfig:
-        if self.registry is not None and self.registry.startswith("evm+") and self.payer_key is None:
-            raise ValueError("--registry evm+...: needs --payer-key FILE, a wallet that pays for the chain's gas")
+        check_payer(() if self.registry is None else (self.registry,), self.payer_key)
         return self

@@ -5,16 +5,14 @@ Not here: what a name means where several offers go by it (directory).
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left, insort
 from typing import TypeVar
 
 from gateway.groups import Candidate, Group, names_of
 from gateway.names import Names
 from registry.advert import Offer
+from registry.fields import DIGEST, matches
 from registry.trust import Believed, Key
-
-_ITEM_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class Offers:
@@ -90,7 +88,7 @@ class Offers:
 def claimed_vm(believed: Believed) -> str | None:
     """The Aleph item hash of the virtual machine in which a node says that it runs."""
     vm = believed.advert.vm
-    if vm is None or vm.platform != "aleph" or vm.item_hash is None or not _ITEM_HASH.fullmatch(vm.item_hash):
+    if vm is None or vm.platform != "aleph" or vm.item_hash is None or not matches(DIGEST, vm.item_hash):
         return None
     return vm.item_hash
 

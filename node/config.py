@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from node.uri import WeightsUri, check_name, split_model
-from relay.options import is_loopback, parse_listen, state_folder
+from relay.options import check_payer, is_loopback, parse_listen, state_folder
 
 _ACCESS = re.compile(r"open|keys:.+|[A-Za-z0-9_-]{43}")
 _ACCESS_FIX = "write open, a gateway's key (43 characters), or keys:FILE"
@@ -186,8 +186,7 @@ class NodeConfig(Options):
             raise ValueError("--registry needs --public-url: an advert says where gateways reach this node")
         if self.registry and not self.access:
             raise ValueError(f"--registry needs --access: a published node must say who may call; {_ACCESS_FIX}")
-        if self.payer_key is None and any(url.startswith("evm+") for url in self.registry):
-            raise ValueError("--registry evm+...: needs --payer-key FILE, a wallet that pays for the chain's gas")
+        check_payer(self.registry, self.payer_key)
         if not self.access and not is_loopback(self.listen):
             raise ValueError(f"--listen {self.listen} is reachable by others; give --access: {_ACCESS_FIX}")
         return self

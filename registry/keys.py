@@ -21,6 +21,7 @@ from registry.fields import NODE_KEY, NODE_SIGNATURE, WALLET_SIGNATURE, decode_b
 from registry.reasons import Reason, Refused
 
 __all__ = [
+    "CURVE_ORDER",
     "KeyFileError",
     "NodeKey",
     "Wallet",
@@ -31,7 +32,7 @@ __all__ = [
     "verify_node",
 ]
 
-_CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _HEX_KEY = re.compile(rb"(?:0x)?([0-9a-fA-F]{64})\s*")
 
 
@@ -149,7 +150,7 @@ def recover_message(message: bytes, signature: str) -> str:
     raw = bytes.fromhex(signature[2:])
     if raw[64] not in (27, 28):
         raise _bad("v must be 27 or 28")
-    if int.from_bytes(raw[32:64]) > _CURVE_ORDER // 2:
+    if int.from_bytes(raw[32:64]) > CURVE_ORDER // 2:
         raise _bad("s must be in the lower half")
     recoverable = raw[:64] + bytes([raw[64] - 27])
     digest = _personal_hash(message)

@@ -16,8 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from registry.advert import MAX_ENVELOPE_BYTES, Advert, Envelope, Kind, Refused
+from registry.advert import MAX_ENVELOPE_BYTES
 from registry.backend import BackendError, Unreachable
+from registry.posted import read_advert
 from registry.seen import Seen
 
 __all__ = ["SqliteBackend"]
@@ -221,14 +222,10 @@ def _delete(db: sqlite3.Connection, operator: str, node: str, below_seq: int) ->
 def _older(rows: list[tuple[int, str]], operator: str, node: str, below_seq: int) -> Iterator[tuple[int]]:
     """Ids of what claims to be an older advert. Unverified: tidying proves nothing, and loses nothing that counts."""
     for row_id, text in rows:
-        try:
-            envelope = Envelope.parse(text)
-            if envelope.kind is Kind.ADVERT:
-                advert = Advert.read(envelope.text)
-                if (advert.operator, advert.node) == (operator, node) and advert.seq < below_seq:
-                    yield (row_id,)
-        except Refused:
-            continue
+        if (read := read_advert(text)) is not None:
+            _, advert = read
+            if (advert.operator, advert.node) == (operator, node) and advert.seq < below_seq:
+                yield (row_id,)
 
 
 def _explain(path: Path, error: Exception) -> str:

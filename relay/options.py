@@ -6,6 +6,7 @@ Imports the standard library alone, so that a command's `--help` is quick. Not h
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -32,3 +33,9 @@ def is_loopback(listen: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def check_payer(registries: Iterable[str], payer_key: Path | None) -> None:
+    """Raises ValueError with the fix if one of these has to be paid for and nobody does."""
+    if payer_key is None and any(url.startswith("evm+") for url in registries):
+        raise ValueError("--registry evm+...: needs --payer-key FILE, a wallet that pays for the chain's gas")

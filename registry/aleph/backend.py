@@ -5,7 +5,6 @@ Not here: how messages are read (reader) and posted (writer).
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
@@ -20,12 +19,12 @@ from registry.aleph.rights import Rights, read_rights
 from registry.aleph.url import parse_place
 from registry.aleph.writer import Writer
 from registry.backend import Pending, Rejected
+from registry.fields import DIGEST, matches
 from registry.keys import Wallet
 
 __all__ = ["AlephBackend"]
 
-_ITEM_HASH = re.compile(r"[0-9a-f]{64}")
-FRESH_S = 60.0
+FRESH_S = 60.0  # an advert signed so lately bears its own time on the network
 _RUNNING = ("processed", "removing")
 
 
@@ -62,7 +61,8 @@ class AlephBackend:
         address = claim.operator if claim is not None and delegated else self._wallet.address
         moment = _moment(claim, time.time())
         item_hash = await self._writer.post(envelope_json, posting_content(envelope_json), address, moment)
-        self._own.add(envelope_json, item_hash, address)
+        if claim is not None:
+            self._own.add(claim, item_hash, address)
 
     def fetch(self) -> AsyncIterator[list[str]]:
         return self._reader.fetch()
@@ -90,7 +90,7 @@ class AlephBackend:
         return True
 
     async def vm_owner(self, item_hash: str) -> str | None:
-        if not _ITEM_HASH.fullmatch(item_hash):
+        if not matches(DIGEST, item_hash):
             return None
         answer = await self._host.message(item_hash)
         if answer is None or answer["status"] not in _RUNNING:
@@ -121,8 +121,10 @@ class AlephBackend:
         self._own.searched.add(operator)
 
     def _remember(self, message: Message) -> None:
-        if (text := posting(message)) is not None and message.address is not None:
-            self._own.add(text, message.item_hash, message.address)
+        text = posting(message)
+        claim = None if text is None else read_claim(text)
+        if claim is not None and message.address is not None:
+            self._own.add(claim, message.item_hash, message.address)
 
     async def _change(self, change: Callable[[Rights], list[Any] | None]) -> None:
         """Edit the newest list known, from whichever host it came, and see that this host has it.

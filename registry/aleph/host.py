@@ -13,10 +13,10 @@ import aiohttp
 
 from registry.aleph.limits import Limits
 from registry.aleph.url import Place
-from registry.answers import one_line, read_json
+from registry.answers import TooLarge, one_line, open_session, read_at_most, read_json
 from registry.backend import Unreachable
 
-__all__ = ["BODY_LIMIT_BYTES", "Host", "TooMuch", "read_at_most"]
+__all__ = ["BODY_LIMIT_BYTES", "Host", "TooMuch"]
 
 BODY_LIMIT_BYTES = 16 * 1024 * 1024
 FRAME_LIMIT_BYTES = 8 * 1024 * 1024  # one message, at most 200,000 characters that may be escaped twice
@@ -24,10 +24,6 @@ FRAME_LIMIT_BYTES = 8 * 1024 * 1024  # one message, at most 200,000 characters t
 
 class TooMuch(Unreachable):
     """An answer beyond the limit; asking for fewer messages may help."""
-
-
-class TooLarge(aiohttp.ClientPayloadError):
-    """What `read_at_most` did not read to the end."""
 
 
 class Host:
@@ -105,24 +101,9 @@ class Host:
     def _open(self) -> aiohttp.ClientSession:
         self.check_open()
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=self.limits.request_s, sock_connect=self.limits.connect_s),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,
-            )
+            self._session = open_session(request_s=self.limits.request_s, connect_s=self.limits.connect_s)
         return self._session
 
     def _away(self, error: Exception) -> Unreachable:
         self.check_open()
         return self.unreachable(f"cannot be reached ({error or type(error).__name__})")
-
-
-async def read_at_most(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
-    """An answer's body. Raises TooLarge, and the connection is closed."""
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > limit_bytes:
-            response.close()
-            raise TooLarge(f"an answer of more than {limit_bytes} bytes")
-    return bytes(body)

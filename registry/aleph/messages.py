@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from registry.keys import keccak256, recover_message
+from registry.keys import CURVE_ORDER, keccak256, recover_message
 from registry.reasons import Refused
 
 __all__ = [
@@ -38,7 +38,6 @@ __all__ = [
 POST_TYPE = "waypost"
 MAX_CONTENT = 200_000  # characters of item_content that a node takes
 
-_CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _HASH = re.compile(r"[0-9a-f]{64}")
 _SIGNATURE = re.compile(r"(?:0[xX])?([0-9a-fA-F]{130})")
 _CHAIN = "ETH"
@@ -177,8 +176,8 @@ def _one_form(signature: str) -> str:
         return signature  # refused with the reason
     r, s, v = match[1][:64], int(match[1][64:128], 16), int(match[1][128:], 16)
     odd = (v - 35) % 2 if v >= 35 else v - 27 if v >= 27 else v
-    if _CURVE_ORDER // 2 < s < _CURVE_ORDER:
-        s, odd = _CURVE_ORDER - s, odd ^ 1
+    if CURVE_ORDER // 2 < s < CURVE_ORDER:
+        s, odd = CURVE_ORDER - s, odd ^ 1
     return f"0x{r}{s:064x}{odd + 27 & 255:02x}".lower()
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from registry.advert import Advert, Delegation, Envelope, Kind, Refused
+from registry.advert import Delegation, Envelope, Refused
+from registry.posted import read_advert
 
 __all__ = ["FORGET_BATCH", "Claim", "Own", "read_claim"]
 
@@ -40,11 +41,10 @@ class Own:
     def __repr__(self) -> str:
         return f"Own(nodes={len(self._posted)}, postings={sum(map(len, self._posted.values()))})"
 
-    def add(self, text: str, item_hash: str, address: str) -> None:
-        """Remember a posting, if it is an advert."""
-        if (claim := read_claim(text)) is not None:
-            posted = _Posted(item_hash, address, claim.seq)
-            self._posted.setdefault((claim.operator, claim.node), {})[item_hash] = posted
+    def add(self, claim: Claim, item_hash: str, address: str) -> None:
+        """Remember the posting of an advert."""
+        posted = _Posted(item_hash, address, claim.seq)
+        self._posted.setdefault((claim.operator, claim.node), {})[item_hash] = posted
 
     def older(self, operator: str, node: str, below_seq: int) -> Iterator[tuple[str, list[str]]]:
         """Item hashes to forget, by the address that each was posted under, some at a time."""
@@ -64,13 +64,9 @@ class Own:
 
 def read_claim(text: str) -> Claim | None:
     """Leniently: None for whatever is no advert."""
-    try:
-        envelope = Envelope.parse(text)
-        if envelope.kind is not Kind.ADVERT:
-            return None
-        advert = Advert.read(envelope.text)
-    except Refused:
+    if (read := read_advert(text)) is None:
         return None
+    envelope, advert = read
     return Claim(advert.operator, advert.node, advert.seq, _delegate(envelope, advert.operator))
 
 

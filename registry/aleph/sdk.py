@@ -19,8 +19,8 @@ from aleph.sdk.utils import extended_json_encoder
 from aleph_message.models import MessageType
 from aleph_message.status import MessageStatus
 
-from registry.aleph.host import read_at_most
 from registry.aleph.messages import MAX_CONTENT, checksum, signed_text
+from registry.answers import read_at_most
 from registry.keys import Wallet
 
 __all__ = ["ANSWER_LIMIT_BYTES", "BroadcastError", "InvalidMessageError", "MessageStatus", "MessageType", "connect"]

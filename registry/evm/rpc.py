@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from registry.answers import one_line, read_json
+from registry.answers import TooLarge, one_line, open_session, read_at_most, read_json
 from registry.backend import Unreachable
 from registry.evm.limits import Limits
 from registry.evm.url import Place
@@ -127,11 +127,7 @@ class Rpc:
     def _open(self) -> aiohttp.ClientSession:
         self._check_open()
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=self.limits.request_s, sock_connect=self.limits.connect_s),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,
-            )
+            self._session = open_session(request_s=self.limits.request_s, connect_s=self.limits.connect_s)
         return self._session
 
     def _check_open(self) -> None:
@@ -139,14 +135,13 @@ class Rpc:
             raise self.unreachable("closed")
 
     async def _body(self, response: aiohttp.ClientResponse, method: str) -> bytes:
-        body = bytearray()
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > self.limits.body_bytes:
-                response.close()
-                raise TooMuch(self.line(f"an answer to {method} of more than {self.limits.body_bytes} bytes"))
+        try:
+            body = await read_at_most(response, self.limits.body_bytes)
+        except TooLarge as error:
+            line = self.line(f"an answer to {method} of more than {self.limits.body_bytes} bytes")
+            raise TooMuch(line) from error
         self.answer_bytes = len(body)
-        return bytes(body)
+        return body
 
     def _refusal(self, method: str, error: dict[str, Any], status: int) -> Refusal:
         message, data = error.get("message"), error.get("data")

@@ -24,6 +24,7 @@ from aiohttp import web
 from eth_account import Account
 from eth_account.messages import encode_defunct
 
+from tests.fakes.alone import serve_alone
 from tests.fakes.mutation import mutated
 
 PAGE = 200
@@ -107,13 +108,7 @@ def _digest(text: str) -> str:
 
 
 async def main(mutants: Mutants) -> None:
-    app = web.Application()
-    app.add_routes([web.get("/api/v0/messages.json", mutants.page), web.get("/api/ws0/messages", mutants.socket)])
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    print("http://{}:{}".format(*runner.addresses[0][:2]), flush=True)
-    await asyncio.Event().wait()
+    await serve_alone(web.get("/api/v0/messages.json", mutants.page), web.get("/api/ws0/messages", mutants.socket))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import Any
 from aiohttp import web
 
 from registry.evm.payload import pack, unpack
+from tests.fakes.alone import serve_alone
 from tests.fakes.mutation import mutated
 
 PER_BLOCK = 199  # bent ones
@@ -112,13 +113,7 @@ def _bent(payload: bytes, rng: random.Random) -> bytes:
 
 
 async def main(mutants: Mutants) -> None:
-    app = web.Application()
-    app.add_routes([web.post("/", mutants.answer)])
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    print("http://{}:{}".format(*runner.addresses[0][:2]), flush=True)
-    await asyncio.Event().wait()
+    await serve_alone(web.post("/", mutants.answer))
 
 
 if __name__ == "__main__":
