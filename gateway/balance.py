@@ -35,7 +35,7 @@ class Balance:
         return self._in_flight.total()
 
     def order(self, candidates: Iterable[Candidate], now: float) -> list[Candidate]:
-        """Best first: not cooling, explicitly trusted, least in flight, longest not asked."""
+        """Best first: not cooling, explicitly trusted, least in flight, longest not asked, longest advertised so."""
         return sorted(
             candidates,
             key=lambda c: (
@@ -43,6 +43,7 @@ class Balance:
                 not c.believed.explicit,
                 self._in_flight[c.node],
                 self._last_turn.get(c.node, 0),
+                c.believed.advert.seq,
             ),
         )
 
