@@ -2,42 +2,52 @@
 ARGS ?=
 SHELL := /bin/bash
 
-.PHONY: help environment up test chain aleph-node bench-registry bench-gas lint wheel clean
+.PHONY: help environment environment-all environment-dev up test chain aleph-node bench-registry bench-gas bench-endpoints lint wheel clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
 
 environment: ## set up .venv: llama-server, packages, demo weights
 	@scripts/environment.sh
 
-up: environment ## set up, then run registry, node and gateway here; ARGS=--once exits after one chat
+environment-all: ## the same with every engine and its demo model, and what tests and linters take
+	@scripts/environment.sh all dev
+
+environment-dev:
+	@scripts/environment.sh dev
+
+up: ## set up, then run registry, node and gateway here; ARGS=--once exits after one chat; ARGS=--all serves every endpoint
+	@scripts/environment.sh $(filter all,$(ARGS:--all=all))
 	@.venv/bin/waypost up $(ARGS)
 
-test: environment ## set up, then run every test; ARGS="-k name" picks some
+test: environment-all ## set up, then run every test; ARGS="-k name" picks some
 	@scripts/node_packages.sh
 	@.venv/bin/python -m pytest $(ARGS)
 
 chain: environment ## a chain of one's own to try an EVM registry on: anvil on 127.0.0.1:8545
 	@scripts/chain.sh $(ARGS)
 
-aleph-node: environment ## a stand-in for a node of the Aleph network, on 127.0.0.1:4024
+aleph-node: environment-dev ## a stand-in for a node of the Aleph network, on 127.0.0.1:4024
 	@.venv/bin/python -m tests.fakes.aleph_node --port 4024 --db .aleph-node.db $(ARGS)
 
-bench-registry: environment ## what reading a registry costs; ARGS="1000 10000" are counts of adverts
+bench-registry: environment-dev ## what reading a registry costs; ARGS="1000 10000" are counts of adverts
 	@.venv/bin/python -m bench.registry $(ARGS)
 
-bench-gas: environment ## what posting to an EVM registry costs
+bench-gas: environment-dev ## what posting to an EVM registry costs
 	@scripts/node_packages.sh chain
 	@.venv/bin/python -m bench.gas
 
-lint: environment ## linter, formatter, type checker
+bench-endpoints: environment-all ## what a node adds to each endpoint; ARGS="--requests 100 --pairs 4 tokenize" picks
+	@.venv/bin/python -m bench.endpoints $(ARGS)
+
+lint: environment-all ## linter, formatter, type checker
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
 	.venv/bin/python -m mypy
 	.venv/bin/python -m mypy scripts
 
-wheel: environment ## build dist/*.whl and the source archive
+wheel: environment-dev ## build dist/*.whl and the source archive
 	.venv/bin/python -m build --outdir dist
 
-clean: ## remove all that was made here; llama.cpp wheels and the embedding model stay in ~/.cache/waypost
+clean: ## remove all that was made here; built wheels and written models stay in ~/.cache/waypost
 	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .chain .aleph-node.db* tests/clients/node_modules tests/chain/node_modules

