@@ -24,12 +24,16 @@ from gateway.failover import Failover
 from gateway.groups import Candidate
 from gateway.keys import KeyRing
 from gateway.metrics import Metrics
+from gateway.openapi import PATHS
+from gateway.proxying import Proxy
 from gateway.refresh import Follower
 from relay import openapi
-from relay.call import ENDPOINTS, PREFIXES, Call, Endpoint
+from relay.call import BodyLimits, Call
+from relay.endpoints import ENDPOINTS, PREFIXES, PROXY, Endpoint
 from relay.errors import Unavailable
 from relay.http import NODE_HEADER, Handler, make_app
 from relay.stream import relay
+from relay.target import PREFIX, ROUTE
 
 _VM = "/vm/{vm}"
 
@@ -44,13 +48,15 @@ class Gateway:
         follower: Follower,
         prover: Prover,
         failover: Failover,
+        proxy: Proxy,
         metrics: Metrics,
     ) -> None:
-        self._config = config
+        self._limits = BodyLimits(config.body_limit_bytes, config.upload_limit_bytes)
         self._keys = keys
         self._follower = follower
         self._prover = prover
         self._failover = failover
+        self._proxy = proxy
         self._metrics = metrics
         self._listing = listing.Listing()
         self._draining = False
@@ -64,12 +70,13 @@ class Gateway:
             web.get("/health", self._health),
             web.get("/metrics", self._render_metrics),
             web.get("/openapi.json", self._openapi),
+            *(web.route("*", base + ROUTE, self._guarded(self._proxied)) for base in ("", _VM)),
         ]
         for base in (*PREFIXES, *(_VM + prefix for prefix in PREFIXES)):
             routes.append(web.get(f"{base}/models", self._models))
             routes.append(web.get(f"{base}/models/{{model:.+}}", self._model))
             routes += [web.post(f"{base}/{e.path}", self._caller_of(e)) for e in ENDPOINTS.values()]
-        return make_app(routes, body_limit_bytes=self._config.body_limit_bytes, observe=self._metrics.observe)
+        return make_app(routes, body_limit_bytes=self._limits.json_bytes, observe=self._metrics.observe)
 
     async def drain(self, limit_s: float) -> None:
         """Take no more, and return when what runs has ended, or after `limit_s`."""
@@ -89,29 +96,38 @@ class Gateway:
             if not self._calls:
                 self._idle.set()
 
-    def _caller_of(self, endpoint: Endpoint) -> Handler:
+    def _guarded(self, carry: Handler) -> Handler:
+        """Refuses while this gateway drains, and is waited for when it does."""
+
         async def handle(request: web.Request) -> web.StreamResponse:
             if self._draining:
                 raise Unavailable("This gateway is shutting down.", code="draining", retry_after_s=1)
             with self._running():
                 return await carry(request)
 
-        async def carry(request: web.Request) -> web.StreamResponse:
-            caller = self._keys.caller(request)
-            call = await Call.read(request, endpoint, self._config.body_limit_bytes)
-            route = self._route(request, call)
-            caller.require(call.model, call.model.partition("@")[0], route.model)
-            async with self._failover.answered(call, route.model, route.candidates) as (candidate, answer):
-                return await relay(request, answer, call, {NODE_HEADER: candidate.node})
-
         return handle
 
-    def _route(self, request: web.Request, call: Call) -> Route:
+    async def _proxied(self, request: web.Request) -> web.StreamResponse:
+        return await self._proxy.handle(request, lambda model: self._route(request, model, PROXY))
+
+    def _caller_of(self, endpoint: Endpoint) -> Handler:
+        async def carry(request: web.Request) -> web.StreamResponse:
+            caller = self._keys.caller(request)
+            with await Call.read(request, endpoint, self._limits, keep_fields=False) as call:
+                route = self._route(request, call.model, endpoint.name)
+                caller.require(call.model, call.model.partition("@")[0], route.model)
+                answered = self._failover.answered(call, route.model, route.candidates)
+                async with answered as (candidate, answer), answer:
+                    return await relay(request, answer, call, {NODE_HEADER: candidate.node})
+
+        return self._guarded(carry)
+
+    def _route(self, request: web.Request, model: str, endpoint: str) -> Route:
         directory, now = self._directory, time.time()
         vm = request.match_info.get("vm")
         if vm is None:
-            return directory.resolve(call.model, call.endpoint.name, now, self._is_proven)
-        return directory.resolve_at(vm, call.model, call.endpoint.name, now, self._is_proven)
+            return directory.resolve(model, endpoint, now, self._is_proven)
+        return directory.resolve_at(vm, model, endpoint, now, self._is_proven)
 
     def _is_proven(self, candidate: Candidate) -> bool:
         return self._prover.proven(candidate.identity)
@@ -164,7 +180,8 @@ class Gateway:
 
     async def _openapi(self, _: web.Request) -> web.StreamResponse:
         bases = (*PREFIXES, *(_VM + prefix for prefix in PREFIXES))
-        return web.json_response(openapi.document("Waypost gateway", version("waypost"), {}, bases))
+        proxies = (PREFIX, _VM + PREFIX)
+        return web.json_response(openapi.document("Waypost gateway", version("waypost"), PATHS, bases, proxies))
 
     @property
     def _directory(self) -> Directory:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from gateway.addresses import GuardedResolver
 from gateway.api import Gateway
+from gateway.attempts import Attempts
 from gateway.balance import Balance
 from gateway.challenge import Prover
 from gateway.collecting import collect_seldom
@@ -22,6 +23,7 @@ from gateway.config import GatewayConfig
 from gateway.failover import Failover
 from gateway.keys import KeyFileError, KeyRing
 from gateway.metrics import Metrics
+from gateway.proxying import Proxy
 from gateway.refresh import Follower
 from gateway.snapshot import Snapshot
 from gateway.tokens import Tokens
@@ -29,9 +31,11 @@ from registry.backend import open_backend
 from registry.keys import KeyFileError as WalletFileError
 from registry.keys import NodeKey
 from registry.trust import Policy, Trust
-from relay.http import make_connector, make_session, serve
+from relay.answer import Limits
+from relay.call import BodyLimits
+from relay.http import make_connector, make_session
 from relay.options import parse_listen
-from relay.stream import Limits
+from relay.serving import serve
 
 log = logging.getLogger("waypost.gateway")
 _LINGER_S = 1.0  # what still runs by then has had its drain_s
@@ -76,8 +80,11 @@ async def _serve(config: GatewayConfig) -> None:
         snapshot = Snapshot(folder, config.registry, config.listen)
         follower = Follower(backends, Trust(policy), prover, session, snapshot, config.pins(), time.time, forget)
         limits = Limits(config.connect_s, config.head_s, config.gap_s)
-        failover = Failover(session, balance, tokens, limits, lambda cause: metrics.failures.labels(cause).inc())
-        gateway = Gateway(config, keys, follower, prover, failover, metrics)
+        attempts = Attempts(balance, lambda cause: metrics.failures.labels(cause).inc())
+        failover = Failover(session, attempts, tokens, limits)
+        body_limits = BodyLimits(config.body_limit_bytes, config.upload_limit_bytes)
+        proxy = Proxy(keys, session, attempts, tokens, body_limits, limits)
+        gateway = Gateway(config, keys, follower, prover, failover, proxy, metrics)
         metrics.gauge("in_flight", "Requests that are with a node now.", lambda: balance.in_flight)
         metrics.gauge("nodes_proven", "Nodes that may be routed to.", lambda: prover.proven_count)
         metrics.gauge("postings_refused", "Postings that were not believed.", lambda: follower.refused)

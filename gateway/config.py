@@ -78,7 +78,8 @@ class GatewayConfig(Reading):
     head_s: float = Field(default=600.0, gt=0, description="seconds to wait for a node's first byte")
     gap_s: float = Field(default=120.0, gt=0, description="seconds to wait between two pieces of a stream")
     drain_s: float = Field(default=30.0, ge=0, description="seconds that running requests are given at a stop")
-    body_limit_bytes: int = Field(default=32 * 1024 * 1024, gt=0, description="largest request body")
+    body_limit_bytes: int = Field(default=32 * 1024 * 1024, gt=0, description="largest JSON body")
+    upload_limit_bytes: int = Field(default=512 * 1024 * 1024, gt=0, description="largest body with files")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="how much is logged")
 
     @field_validator("listen")

@@ -84,10 +84,11 @@ class KeyRing:
         if self._path is None:
             return ANYBODY
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        key = key.strip() if scheme.lower() == "bearer" else request.headers.get("X-Api-Key", "")
+        key = (key if scheme.lower() == "bearer" else request.headers.get("X-Api-Key", "")).strip()
         if not key:
             raise Unauthorized(
-                "You did not provide an API key. Send Authorization: Bearer KEY.", code="missing_api_key"
+                "You did not provide an API key. Send Authorization: Bearer KEY, or X-Api-Key: KEY.",
+                code="missing_api_key",
             )
         self._refresh(self._path)
         entry = self._by_hash.get(_hash(key))

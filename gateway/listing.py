@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from gateway.groups import Candidate
+from registry.advert import Offer
 
+_LONGEST_WAY = 64
 _REST = 10  # times as long as making a list took, it is shown
 
 Item = dict[str, Any]
@@ -40,7 +42,7 @@ def describe(name: str, candidates: Iterable[Candidate], now: float) -> Item | N
         return None
     offers = [candidate.offer for candidate in current]
     prices = [price.model_dump(include={"unit", "amount"}) for price in offers[0].prices]
-    return {
+    item = {
         "id": name,
         "object": "model",
         "created": min(candidate.believed.advert.issued_at for candidate in current),
@@ -53,3 +55,11 @@ def describe(name: str, candidates: Iterable[Candidate], now: float) -> Item | N
         "nodes": len({candidate.node for candidate in current}),
         "price": prices or None,
     }
+    ways = sorted({way for offer in offers if (way := _rerank_by(offer)) is not None})
+    return {**item, "rerank_by": ", ".join(ways)} if ways else item
+
+
+def _rerank_by(offer: Offer) -> str | None:
+    """What relevance scores of this offer are, as its node says; a field beyond the protocol's."""
+    said = (offer.model_extra or {}).get("rerank_by")
+    return said if isinstance(said, str) and 0 < len(said) <= _LONGEST_WAY else None

@@ -74,15 +74,14 @@ class Access:
             raise Forbidden(f"The gateway {gateway} may not call this node.", code="gateway_not_allowed")
         if token:
             raise Unauthorized(f"The {TOKEN_HEADER} is not valid.", code="invalid_token")
-        if headers.get("Authorization"):
+        if _shown_key(headers):
             raise Unauthorized("The API key is not valid.", code="invalid_api_key")
         raise Unauthorized("You must show a key to call this node.", code="missing_credentials")
 
     def _has_key(self, headers: Mapping[str, str]) -> bool:
-        given = headers.get("Authorization", "")
-        if not self._keys or not given.lower().startswith(_BEARER):
+        if not self._keys:
             return False
-        key = given[len(_BEARER) :].strip().encode("utf-8", "surrogateescape")  # a header may hold any bytes
+        key = _shown_key(headers).encode("utf-8", "surrogateescape")  # a header may hold any bytes
         return hashlib.sha256(key).hexdigest() in self._keys
 
     def _gateway(self, token: str) -> str | None:
@@ -119,6 +118,14 @@ class Access:
         if not 0 <= expires - issued <= _LIFETIME_S or issued > now + _LEEWAY_S or now > expires + _LEEWAY_S:
             return None
         return issuer, expires + _LEEWAY_S
+
+
+def _shown_key(headers: Mapping[str, str]) -> str:
+    """As OpenAI's clients show it, or as Anthropic's do; empty if neither."""
+    given = headers.get("Authorization", "")
+    if given.lower().startswith(_BEARER):
+        return given[len(_BEARER) :].strip()
+    return headers.get("X-Api-Key", "").strip()
 
 
 def _read_keys(file: Path) -> list[str]:

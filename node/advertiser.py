@@ -17,7 +17,6 @@ from pathlib import Path
 
 from node.delegation import DelegationFile, Mandate
 from node.hardware import Hardware
-from node.kind import Kind
 from node.models import Served
 from node.poster import Poster, Posting
 from registry.advert import Advert, Envelope, Offer, Price, Vm
@@ -67,6 +66,7 @@ class Advertiser:
         self._advert: Advert | None = None
         self._signed_by: Mandate | None = None
         self._renew_at = 0.0
+        self._fault = ""  # why no advert could be signed last
         self.current: Envelope | None = None
 
     def __repr__(self) -> str:
@@ -94,7 +94,7 @@ class Advertiser:
             for poster in self._posters:
                 group.create_task(poster.run())
             while True:
-                self._look()
+                self._try_to_look()
                 await self._wait()
 
     async def retire(self, limit_s: float) -> None:
@@ -124,6 +124,16 @@ class Advertiser:
                 f"  and put the file here as {self._mandate.path}; it is looked for every {_LOOK_EVERY_S:.0f} s.",
                 flush=True,
             )
+
+    def _try_to_look(self) -> None:
+        """A full disk, or more models than an advert holds, ends what is published and not what is served."""
+        try:
+            self._look()
+            self._fault = ""
+        except (OSError, ValueError) as error:
+            if str(error) != self._fault:
+                log.error("no new advert can be signed: %s", error)
+            self._fault = str(error)
 
     def _look(self) -> None:
         """Sign and post where something has changed, or half of the advert's life is over."""
@@ -184,11 +194,12 @@ class Advertiser:
 
 
 def _offer(model: Served) -> Offer:
-    return Offer(
-        model=model.name, aliases=model.aliases, endpoints=model.endpoints, weights_sha256=model.weights.sha256,
-        template_sha256=model.template.sha256 if model.template else None,
-        quantization=model.weights.metadata.quantization, context_length=model.sizing.context,
-        parallel=model.sizing.parallel, modalities=("text",),
-        engine=model.engine_version, resume=model.kind is Kind.CHAT, warm=True,
+    profile = model.profile
+    offer = Offer(
+        model=model.name, aliases=model.aliases, endpoints=model.endpoints, weights_sha256=profile.weights_sha256,
+        template_sha256=profile.template_sha256, quantization=profile.quantization,
+        context_length=profile.context_length, parallel=model.engine.slots, modalities=profile.modalities,
+        engine=profile.engine, resume=profile.resume, warm=True,
         prices=tuple(Price(unit=unit, amount=amount) for unit, amount in model.prices),
     )  # fmt: skip
+    return offer.model_copy(update={"rerank_by": profile.rerank_by}) if profile.rerank_by else offer

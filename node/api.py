@@ -7,6 +7,7 @@ A request enters here, is read by `relay.call`, leased an engine by `pool`, sent
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from aiohttp import web
@@ -15,38 +16,38 @@ from node.access import Access, Caller
 from node.advertiser import Advertiser
 from node.metrics import MODEL, Metrics
 from node.models import Models, Served
+from node.next_life import outliving
 from node.openapi import PATHS
 from node.pool import Pool
-from node.wellknown import WellKnown
 from registry.keys import NodeKey
 from relay import openapi
-from relay.call import ENDPOINTS, PREFIXES, Call, Endpoint
-from relay.errors import ApiError, ConnectFailed, Reset, Unavailable
+from relay.call import BodyLimits, Call
+from relay.endpoints import ENDPOINTS, PREFIXES, Endpoint
+from relay.errors import Unavailable
 from relay.http import MODEL_HEADER, NODE_HEADER, Handler, make_app
 from relay.stream import relay
 
-_NOTICE_S = 1.0  # an engine that could not be reached is seen to have died within this
 _RETRY_S = 2
 
 
 class Api:
-    """The handlers. `begin` hands over what is served, once it is known."""
+    """The handlers. `further` are routes of other parts; `begin` hands over what is served, once it is known."""
 
     def __init__(
         self,
         key: NodeKey,
         access: Access,
-        well_known: WellKnown,
+        further: Sequence[web.RouteDef],
         metrics: Metrics,
         advertiser: Advertiser | None,
-        body_limit_bytes: int,
+        limits: BodyLimits,
     ) -> None:
         self._key = key
         self._access = access
-        self._well_known = well_known
+        self._further = further
         self._metrics = metrics
         self._advertiser = advertiser
-        self._body_limit_bytes = body_limit_bytes
+        self._limits = limits
         self._created = int(time.time())
         self._serving: tuple[Models, Pool] | None = None
 
@@ -60,7 +61,7 @@ class Api:
             web.get("/health", self._health),
             web.get("/metrics", self._render_metrics),
             web.get("/openapi.json", self._openapi),
-            *self._well_known.routes(),
+            *self._further,
         ]
         for base in PREFIXES:
             routes.append(web.get(f"{base}/models", self._models))
@@ -68,7 +69,7 @@ class Api:
             routes += [web.post(f"{base}/{e.path}", self._caller_of(e)) for e in ENDPOINTS.values()]
         return make_app(
             routes,
-            body_limit_bytes=self._body_limit_bytes,
+            body_limit_bytes=self._limits.json_bytes,
             headers={NODE_HEADER: self._key.public},
             observe=self._metrics.observe,
         )
@@ -76,29 +77,24 @@ class Api:
     def _caller_of(self, endpoint: Endpoint) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             caller = self._access.caller(request.headers)
-            call = await Call.read(request, endpoint, self._body_limit_bytes)
-            models, pool = self._ready()
-            model = models.resolve(_wanted(request, caller, call))
-            request[MODEL] = model.name
-            model.require(endpoint)
-            try:
-                return await _forward(request, call, model, pool)
-            except (ConnectFailed, Reset) as error:
-                if not await _died(model, error, endpoint):
-                    raise
-                return await _forward(request, call, model, pool)
+            models, pool = self.ready()
+            with pool.admitting(), await Call.read(request, endpoint, self._limits) as call:
+                model = models.resolve(_wanted(request, caller, call))
+                request[MODEL] = model.name
+                model.require(endpoint)
+                return await outliving(model, lambda: _forward(request, call, model, pool), call.may_go_elsewhere)
 
         return handle
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
         self._access.caller(request.headers)
-        models, _ = self._ready()
+        models, _ = self.ready()
         items = [model.item(self._created, self._operator) for model in models.served]
         return web.json_response({"object": "list", "data": items})
 
     async def _model(self, request: web.Request) -> web.StreamResponse:
         self._access.caller(request.headers)
-        models, _ = self._ready()
+        models, _ = self.ready()
         return web.json_response(models.resolve(request.match_info["model"]).item(self._created, self._operator))
 
     @property
@@ -124,26 +120,15 @@ class Api:
     async def _openapi(self, _: web.Request) -> web.StreamResponse:
         return web.json_response(openapi.document("Waypost node", _version(), PATHS))
 
-    def _ready(self) -> tuple[Models, Pool]:
+    def ready(self) -> tuple[Models, Pool]:
+        """What is served. Raises Unavailable while the node starts."""
         if self._serving is None:
             raise Unavailable("This node is starting.", code="starting", retry_after_s=_RETRY_S)
         return self._serving
 
 
-async def _died(model: Served, error: ApiError, endpoint: Endpoint) -> bool:
-    """Whether the engine has ended, so that the call may be tried once more on its next life.
-
-    Not so where it has seen the call and crashed: the call may be what crashes it.
-    """
-    process = model.engine.process
-    await process.unready(_NOTICE_S)
-    if isinstance(error, Reset) and not (endpoint.retry_after_silence and process.killed):
-        return False
-    return not model.ready
-
-
 async def _forward(request: web.Request, call: Call, model: Served, pool: Pool) -> web.StreamResponse:
-    async with pool.lease(model.name) as engine, await engine.ask(call) as answer:
+    async with pool.lease(model.name, admitted=True) as engine, await engine.ask(call) as answer:
         return await relay(request, answer, call)
 
 
@@ -153,10 +138,10 @@ def _wanted(request: web.Request, caller: Caller, call: Call) -> str:
 
 
 def _condition(model: Served, pool: Pool) -> dict[str, object]:
-    process = model.engine.process
+    life = model.engine.life
     return {
-        "state": process.state.value,
-        "starts": process.starts,
+        "state": life.state.value,
+        "starts": life.starts,
         "slots": model.engine.slots,
         "in_flight": pool.in_flight(model.name),
         "waiting": pool.waiting(model.name),

@@ -19,23 +19,27 @@ from node.advertiser import Advertiser, Identity
 from node.api import Api
 from node.config import NodeConfig
 from node.delegation import DelegationFile
-from node.engines.llama import EngineError, find_build
-from node.engines.llama_flags import check_flags
+from node.engines.engine import EngineError
 from node.hardware import Hardware, detect
 from node.lock import AlreadyRuns, sole_holder
 from node.metrics import Metrics
 from node.models import Models
-from node.opening import Place, open_models
+from node.opening import open_models
+from node.pictures import Pictures
 from node.pool import Pool, PoolLimits
+from node.proxying import Proxy
 from node.runtime import runtime_folder
 from node.vm import aleph_item_hash
+from node.wanted import Place
 from node.wellknown import WellKnown
 from registry.advert import Refused
 from registry.backend import open_backend
 from registry.keys import KeyFileError, NodeKey, Wallet
 from registry.urls import check_site, parse_url
-from relay.http import serve
+from relay.answer import Limits
+from relay.call import BodyLimits
 from relay.options import parse_listen
+from relay.serving import serve
 
 log = logging.getLogger("waypost.node")
 
@@ -70,20 +74,14 @@ async def _serve(config: NodeConfig) -> None:
             runtime = stack.enter_context(runtime_folder(os.environ.get("XDG_RUNTIME_DIR")))
         except OSError as error:
             raise StartFailed(str(error)) from error
-        build, hardware = await find_build(config.llama_server), await detect()
+        hardware = await detect()
         advertiser = await _advertiser(config, key, hardware, stack)
-        usable = hardware if build.gpu else Hardware(hardware.threads, hardware.memory_bytes)
-        place = Place(build, usable, runtime, advertiser.poke if advertiser else lambda: None)
+        place = Place(hardware, runtime, advertiser.poke if advertiser else lambda: None)
         await Agent(config, key, access, place, advertiser).run()
 
 
 def _check(config: NodeConfig) -> None:
     """What can be known to be wrong before anything starts."""
-    for name, model in config.served().items():
-        try:
-            check_flags(model.flags)
-        except ValueError as error:
-            raise StartFailed(f"[node.models.{name}] flags: {error}") from error
     if config.public_url is not None:
         _check_url(config.public_url)
     try:
@@ -129,11 +127,17 @@ class Agent:
         self._advertiser = advertiser
         self._metrics = Metrics()
         well_known = WellKnown(key, config.public_url, lambda: advertiser.current if advertiser else None)
-        self._api = Api(key, access, well_known, self._metrics, advertiser, config.body_limit_bytes)
+        limits = BodyLimits(config.body_limit_bytes, config.upload_limit_bytes)
+        self._pictures = Pictures(place.runtime / "pictures", lambda: config.public_url or self._url)
+        waits = Limits(head_s=config.head_s, gap_s=config.gap_s)
+        proxy = Proxy(access, lambda: self._api.ready(), limits, waits)
+        further = [*well_known.routes(), *self._pictures.routes(), *proxy.routes()]
+        self._api = Api(key, access, further, self._metrics, advertiser, limits)
         if advertiser:
             self._metrics.follow_boards(lambda: advertiser.standings)
         self._models: Models | None = None
         self._pool: Pool | None = None
+        self._url = ""
         self._stop = asyncio.Event()
         self._drain_asked = asyncio.Event()
         self._halt_asked = asyncio.Event()
@@ -178,7 +182,8 @@ class Agent:
 
     async def _work(self, url: str) -> None:
         """Open the models, and keep their engines and the advert up until cancelled."""
-        models = await open_models(self._config, self._place)
+        self._url = url
+        models = await open_models(self._config, self._place, self._pictures)
         if not models.served:
             raise _nothing_left(models)
         limits = PoolLimits(self._config.queue_s, self._config.ready_s, self._config.queue)
@@ -196,7 +201,7 @@ class Agent:
 
     async def _announce(self, url: str, models: Models) -> None:
         for model in models.served:
-            await model.engine.process.tried()
+            await model.engine.life.tried()
         if not models.served:
             return
         ready = ", ".join(model.name for model in models.served if model.ready)
@@ -227,7 +232,7 @@ class Agent:
         self._stop.set()
         if self._halt_asked.is_set() and self._models is not None:
             for model in self._models.served:
-                model.engine.process.kill()
+                model.engine.life.kill()
         serving, *others = tasks
         await asyncio.gather(serving, return_exceptions=True)
         for task in others:

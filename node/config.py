@@ -9,68 +9,28 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from node.uri import WeightsUri, check_name, split_model
+from node.model_config import ModelConfig, Options, check_prices
+from node.uri import check_name, split_model
 from relay.options import check_payer, is_loopback, parse_listen, state_folder
 
 _ACCESS = re.compile(r"open|keys:.+|[A-Za-z0-9_-]{43}")
 _ACCESS_FIX = "write open, a gateway's key (43 characters), or keys:FILE"
-_PRICE_FIX = "write UNIT=AMOUNT, for example 'usd/1M prompt tokens=0.05'"
-_PRICE = re.compile(r"[^=\x00-\x1f\x7f-\x9f]{1,64}=(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?")
-
-
-class Options(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ModelConfig(Options):
-    """One model's settings, from `[node.models.NAME]`. What is not given is chosen from the GGUF and the hardware."""
-
-    uri: str | None = Field(default=None, description="where the weights are, unless --model names it")
-    aliases: tuple[str, ...] = Field(default=(), description="further names")
-    kind: Literal["auto", "chat", "embedding"] = Field(
-        default="auto", description="what the model is for: as the GGUF says, or one of them always"
-    )
-    context: int | None = Field(default=None, ge=256, description="tokens per request")
-    parallel: int | None = Field(default=None, ge=1, le=256, description="requests at once")
-    threads: int | None = Field(default=None, ge=1, description="CPU threads")
-    gpu_layers: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(default="auto", description="layers on the GPU")
-    template: Literal["auto", "model", "chatml"] = Field(
-        default="auto", description="chat template: the GGUF's if it has one, else ChatML; or one of them always"
-    )
-    flags: tuple[str, ...] = Field(default=(), description="further llama-server flags, passed as they stand")
-    price: tuple[str, ...] = Field(default=(), description="UNIT=AMOUNT, in place of the node's")
-    start_s: float | None = Field(default=None, gt=0, description="seconds to load, in place of the node's")
-
-    @field_validator("uri")
-    @classmethod
-    def _known_uri(cls, uri: str | None) -> str | None:
-        if uri is not None:
-            WeightsUri.parse(uri)
-        return uri
-
-    @field_validator("aliases")
-    @classmethod
-    def _good_aliases(cls, aliases: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(check_name(alias) for alias in aliases)
-
-    @field_validator("price")
-    @classmethod
-    def _good_price(cls, price: tuple[str, ...]) -> tuple[str, ...]:
-        return check_prices(price)
 
 
 class NodeConfig(Options):
     """Options of `waypost node serve`."""
 
     model: tuple[str, ...] = Field(
-        default=(), description="model to serve: a name and a GGUF file, with an optional #sha256=DIGEST",
+        default=(),
+        description="model to serve: a name, and its file or folder (with an optional #sha256=DIGEST) "
+        "or openai+http://HOST:PORT for an engine that already runs",
         json_schema_extra={"metavar": "NAME=URI"},
-    )  # fmt: skip
+    )
     models: dict[str, ModelConfig] = Field(default_factory=dict, description="settings per model")
     listen: str = Field(
         default="127.0.0.1:8801", description="address to serve on", json_schema_extra={"metavar": "HOST:PORT"}
@@ -127,6 +87,10 @@ class NodeConfig(Options):
         default=None, description="llama-server to run (default: the one that llama-cpp-python carries)",
         json_schema_extra={"metavar": "FILE"},
     )  # fmt: skip
+    sd_server: Path | None = Field(
+        default=None, description="sd-server to run (default: the one that stable-diffusion-cpp-python carries)",
+        json_schema_extra={"metavar": "FILE"},
+    )  # fmt: skip
     advert_life_s: int = Field(
         default=3600, ge=60, le=86_400,
         description="seconds that an advert counts; renewed at half of them, so a longer life saves a chain's gas",
@@ -138,7 +102,8 @@ class NodeConfig(Options):
     head_s: float = Field(default=600.0, gt=0, description="seconds to wait for the engine's first byte")
     gap_s: float = Field(default=120.0, gt=0, description="seconds to wait between two pieces of a stream")
     drain_s: float = Field(default=30.0, ge=0, description="seconds that running requests are given at a stop")
-    body_limit_bytes: int = Field(default=32 * 1024 * 1024, gt=0, description="largest request body")
+    body_limit_bytes: int = Field(default=32 * 1024 * 1024, gt=0, description="largest JSON body")
+    upload_limit_bytes: int = Field(default=512 * 1024 * 1024, gt=0, description="largest body with files")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="how much is logged; debug shows what engines write"
     )
@@ -195,7 +160,7 @@ class NodeConfig(Options):
         """Model name -> its settings, its URI always set. `--model` wins over the file."""
         named = dict(split_model(text) for text in self.model)
         wished = {name: self.models.get(name, ModelConfig()) for name in named} | self.models
-        return {name: wish.model_copy(update={"uri": named.get(name, wish.uri)}) for name, wish in wished.items()}
+        return {name: _with_uri(wish, named.get(name, wish.uri)) for name, wish in wished.items()}
 
     def _check_models(self) -> None:
         names = [split_model(text)[0] for text in self.model]
@@ -218,12 +183,9 @@ class NodeConfig(Options):
             raise ValueError(f"--public-url {self.public_url!r} must be https://host[:port], without path or user")
 
 
-def check_prices(prices: tuple[str, ...]) -> tuple[str, ...]:
-    """The prices, each UNIT=AMOUNT. Raises ValueError with the fix."""
-    for price in prices:
-        if not _PRICE.fullmatch(price):
-            raise ValueError(f"{price!r} is no price; {_PRICE_FIX}")
-    return prices
+def _with_uri(wish: ModelConfig, uri: str | None) -> ModelConfig:
+    """Checked again: what may be set depends on where the model is."""
+    return ModelConfig.model_validate({**wish.model_dump(exclude_unset=True), "uri": uri})
 
 
 def _check_aliases(served: Mapping[str, ModelConfig]) -> None:

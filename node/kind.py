@@ -1,4 +1,4 @@
-"""What a model is for: told by its GGUF or by its settings, and which endpoints follow from that.
+"""What a model is for: told by its files or by its settings, and which endpoints follow from that.
 
 Not here: which flags of an engine say so (engines).
 """
@@ -6,10 +6,26 @@ Not here: which flags of an engine say so (engines).
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Literal
 
 from node.gguf import Metadata, Pooling
-from relay.call import CHAT, COMPLETIONS, EMBEDDINGS
+from relay.endpoints import (
+    CHAT,
+    COMPLETIONS,
+    EDITS,
+    EMBEDDINGS,
+    IMAGES,
+    MESSAGES,
+    PROXY,
+    RERANK,
+    RESPONSES,
+    SPEECH,
+    TRANSCRIPTIONS,
+    TRANSLATIONS,
+)
+
+Wish = Literal["auto", "chat", "embedding", "rerank", "image", "speech", "transcription"]
 
 
 class Kind(StrEnum):
@@ -17,27 +33,54 @@ class Kind(StrEnum):
 
     CHAT = "chat"
     EMBEDDING = "embedding"
+    RERANK = "rerank"
+    IMAGE = "image"
+    SPEECH = "speech"
+    TRANSCRIPTION = "transcription"
 
     @property
     def endpoints(self) -> tuple[str, ...]:
-        """As offers name them, sorted."""
-        return (EMBEDDINGS.name,) if self is Kind.EMBEDDING else (CHAT.name, COMPLETIONS.name)
+        """As offers name them."""
+        return _ENDPOINTS[self]
+
+
+_ENDPOINTS = {
+    Kind.CHAT: (CHAT.name, COMPLETIONS.name, MESSAGES.name, PROXY, RESPONSES.name),
+    Kind.EMBEDDING: (EMBEDDINGS.name, PROXY, RERANK.name),
+    Kind.RERANK: (PROXY, RERANK.name),
+    Kind.IMAGE: (EDITS.name, IMAGES.name),
+    Kind.SPEECH: (SPEECH.name,),
+    Kind.TRANSCRIPTION: (TRANSCRIPTIONS.name, TRANSLATIONS.name),
+}
+_OF_SUFFIX = {".onnx": Kind.SPEECH, ".safetensors": Kind.IMAGE, ".ckpt": Kind.IMAGE}
 
 
 class KindError(Exception):
     """A model that cannot be served as what it is or was asked to be; one line with the fix."""
 
 
-def kind_of(wish: Literal["auto", "chat", "embedding"], metadata: Metadata) -> Kind:
-    """As was asked for, else as the GGUF says. Raises KindError."""
+def kind_of(wish: Wish, metadata: Metadata) -> Kind:
+    """Of a GGUF: as was asked for, else as it says. Raises KindError."""
     if wish == "chat" and metadata.is_encoder:
         raise KindError(f"its GGUF is an encoder ({metadata.architecture}), which writes no text; drop kind = 'chat'")
+    if wish in ("speech", "transcription"):
+        raise KindError(f"a GGUF cannot be served with kind = {wish!r}; drop it, or give another model")
     if wish != "auto":
         return Kind(wish)
     if metadata.pooling is Pooling.RANK:
-        raise KindError("its GGUF is a reranker, which this version does not serve; give another model")
+        return Kind.RERANK
     pooled = metadata.pooling not in (None, Pooling.NONE)
     return Kind.EMBEDDING if pooled or metadata.is_encoder else Kind.CHAT
+
+
+def kind_of_files(wish: Wish, path: Path) -> Kind:
+    """Of anything else, as it looks. Raises KindError."""
+    told = Kind.TRANSCRIPTION if path.is_dir() else _OF_SUFFIX[path.suffix]
+    if wish not in ("auto", told):
+        raise KindError(
+            f"{path.name} looks like {told.value}, not {wish} as kind asks; drop kind, or give another model"
+        )
+    return told
 
 
 def pooling_of(metadata: Metadata) -> Pooling:

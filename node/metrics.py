@@ -9,10 +9,10 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from node.life import State
 from node.models import Served
 from node.pool import Pool
 from node.poster import Standing
-from node.process import State
 
 MODEL = web.RequestKey("model", str)
 
@@ -83,11 +83,11 @@ class _Engines(Collector):
         yield self._gauge("in_flight", "Requests that hold a slot.", lambda model: self._pool.in_flight(model.name))
         yield self._gauge("waiting", "Requests that wait for a slot.", lambda model: self._pool.waiting(model.name))
         yield self._gauge("slots", "Slots.", lambda model: model.engine.slots)
-        yield self._gauge("engine_starts", "Starts of the engine.", lambda model: model.engine.process.starts)
+        yield self._gauge("engine_starts", "Starts of the engine.", lambda model: model.engine.life.starts)
         states = GaugeMetricFamily("waypost_node_engine_state", "1 at the engine's state.", labels=["model", "state"])
         for model in self._models:
             for state in State:
-                states.add_metric([model.name, state.value], float(model.engine.process.state is state))
+                states.add_metric([model.name, state.value], float(model.engine.life.state is state))
         yield states
 
     def _gauge(self, name: str, text: str, read: Callable[[Served], int]) -> GaugeMetricFamily:

@@ -9,13 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from node.chatml import Template
-from node.engines.llama import LlamaEngine
-from node.kind import Kind
-from node.process import State
-from node.sizing import Sizing
-from node.weights import Weights
-from relay.call import Endpoint
+from node.engines.engine import Engine
+from node.life import State
+from relay.endpoints import Endpoint
 from relay.errors import NotFound, Unavailable, unsupported
 
 _LEAST_PREFIX = 8
@@ -23,31 +19,39 @@ _HEX = frozenset("0123456789abcdef")
 
 
 @dataclass(frozen=True)
+class Profile:
+    """What an offer says of a model beside its names. `rerank_by`: what its relevance scores are."""
+
+    engine: str
+    weights_sha256: str | None = None
+    template_sha256: str | None = None
+    quantization: str | None = None
+    context_length: int | None = None
+    modalities: tuple[str, ...] = ("text",)
+    resume: bool = False
+    rerank_by: str | None = None
+
+
+@dataclass(frozen=True)
 class Served:
-    """One model with all that an offer says of it. `prices` are (unit, amount)."""
+    """One model that is served. `prices` are (unit, amount), `proxied` the paths of its engine that the proxy opens."""
 
     name: str
     aliases: tuple[str, ...]
-    weights: Weights
-    kind: Kind
-    template: Template | None  # of a model that chats
-    sizing: Sizing
+    endpoints: tuple[str, ...]
+    profile: Profile
     prices: tuple[tuple[str, str], ...]
-    engine: LlamaEngine
-    engine_version: str
-
-    @property
-    def endpoints(self) -> tuple[str, ...]:
-        return self.kind.endpoints
+    proxied: tuple[str, ...]
+    engine: Engine
 
     @property
     def ready(self) -> bool:
-        return self.engine.process.state is State.READY
+        return self.engine.life.state is State.READY
 
     @property
     def failure(self) -> str | None:
         """Why its engine was given up, if it was."""
-        return self.engine.process.failure
+        return self.engine.life.failure
 
     def require(self, endpoint: Endpoint) -> None:
         """Raises BadRequest if this is not among its endpoints."""
@@ -56,19 +60,20 @@ class Served:
 
     def item(self, created: int, operator: str | None) -> dict[str, Any]:
         """As `GET /v1/models` lists it."""
-        return {
+        item = {
             "id": self.name,
             "object": "model",
             "created": created,
             "owned_by": operator or "waypost",
             "endpoints": list(self.endpoints),
             "aliases": list(self.aliases),
-            "context_length": self.sizing.context,
-            "weights_sha256": self.weights.sha256,
+            "context_length": self.profile.context_length,
+            "weights_sha256": self.profile.weights_sha256,
             "operators": [operator] if operator else [],
             "nodes": 1,
             "price": [{"unit": unit, "amount": amount} for unit, amount in self.prices],
         }
+        return item if self.profile.rerank_by is None else {**item, "rerank_by": self.profile.rerank_by}
 
 
 class Models:
@@ -97,10 +102,10 @@ class Models:
         model = self._by_name.get(name) or self._by_alias.get(name)
         if name in self._not_opened or (model is not None and model.failure is not None):
             raise Unavailable(f"The model {name!r} could not be loaded here.", param="model", code="model_not_loaded")
-        if model is not None and (not at or _is_prefix(digest, model.weights.sha256)):
+        if model is not None and (not at or _is_prefix(digest, model.profile.weights_sha256)):
             return model
         raise NotFound(f"The model {wanted!r} does not exist here.", param="model", code="model_not_found")
 
 
-def _is_prefix(digest: str, of: str) -> bool:
-    return len(digest) >= _LEAST_PREFIX and _HEX.issuperset(digest) and of.startswith(digest)
+def _is_prefix(digest: str, of: str | None) -> bool:
+    return of is not None and len(digest) >= _LEAST_PREFIX and _HEX.issuperset(digest) and of.startswith(digest)

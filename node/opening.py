@@ -1,88 +1,106 @@
-"""From a model's settings to something that can be served: weights opened, template chosen, size decided.
+"""From a model's settings to something that can be served: weights opened, its kind known, its engine made.
 
-Not here: each of these (weights, chatml, sizing), and keeping the engine up (process).
+A further engine is one row of `_OPENERS`. Not here: each engine (engines), and keeping it up (process).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Mapping
 
-from node.chatml import Template, TemplateError, choose
-from node.config import ModelConfig, NodeConfig
-from node.engines.llama import Build, LlamaEngine
-from node.gguf import Metadata, Pooling
-from node.hardware import Hardware
-from node.kind import Kind, KindError, kind_of, pooling_of
-from node.models import Models, Served
-from node.process import ProcessLimits
-from node.sizing import size
-from node.uri import WeightsUri
-from node.weights import WeightsError, open_weights
-from relay.stream import Limits
+from node.chatml import TemplateError
+from node.config import NodeConfig
+from node.engines.audio import open_audio
+from node.engines.engine import Engine, EngineError
+from node.engines.external import Elsewhere, ExternalEngine, read_key
+from node.engines.image_opening import ImageOpener
+from node.engines.llama_opening import PROXIED, LlamaOpener
+from node.kind import Kind, KindError, kind_of, kind_of_files
+from node.model_config import ModelConfig
+from node.models import Models, Profile, Served
+from node.pictures import Pictures
+from node.uri import EngineUri, WeightsUri, parse_uri
+from node.wanted import Place, Wanted
+from node.weights import Weights, WeightsError, open_weights
+from relay.answer import Limits
+from relay.endpoints import CHAT, COMPLETIONS, PROXY
 
 log = logging.getLogger("waypost.node")
 
-
-@dataclass(frozen=True)
-class Place:
-    """Where models are served: the build of the engine, the hardware it sees, a private folder."""
-
-    build: Build
-    hardware: Hardware
-    runtime: Path
-    on_change: Callable[[], None]
+Open = Callable[[Wanted], Awaitable[tuple[Engine, Profile]]]
+_EXTERNAL_SLOTS = 64  # such an engine has a queue of its own
 
 
-async def open_models(config: NodeConfig, place: Place) -> Models:
+async def open_models(config: NodeConfig, place: Place, pictures: Pictures) -> Models:
     """Open each model; one that cannot be served is logged in a line, and the others go on."""
     served: list[Served] = []
     failed: dict[str, str] = {}
-    for index, (name, wish) in enumerate(config.served().items()):
+    openers = _openers(pictures)
+    for number, (name, wish) in enumerate(config.served().items()):
+        assert wish.uri is not None
+        uri = parse_uri(wish.uri)
         try:
-            served.append(await _open(name, wish, config, place, index))
-        except (WeightsError, KindError, TemplateError) as error:
+            if isinstance(uri, EngineUri):
+                served.append(_elsewhere(name, wish, uri, config, place))
+            else:
+                served.append(await _open(name, wish, uri, config, place, number, openers))
+        except (WeightsError, KindError, TemplateError, EngineError) as error:
             failed[name] = str(error)
             log.error("%s is not served: %s", name, error)
     return Models(tuple(served), failed)
 
 
-async def _open(name: str, wish: ModelConfig, config: NodeConfig, place: Place, index: int) -> Served:
-    assert wish.uri is not None
-    weights = await asyncio.to_thread(open_weights, WeightsUri.parse(wish.uri), config.state)
-    kind = kind_of(wish.kind, weights.metadata)
-    purpose = _purpose(wish, kind, weights.metadata)
-    sizing = size(wish, weights.metadata, kind, weights.size_bytes, place.hardware)
-    prices = tuple(_price(text) for text in wish.price or config.price)
-    engine = LlamaEngine(
-        place.build, name, weights.path, purpose, sizing, wish.flags, place.runtime / f"{index}.sock",
-        ProcessLimits(start_s=wish.start_s or config.start_s), Limits(head_s=config.head_s, gap_s=config.gap_s),
-        place.on_change,
-    )  # fmt: skip
-    log.info(
-        "%s: %s, %s, %d requests of %d tokens at once, %d threads, %s",
-        name, weights.path, weights.metadata.quantization or "unknown quantization", sizing.parallel, sizing.context,
-        sizing.threads, _words(purpose),
-    )  # fmt: skip
-    template = purpose if isinstance(purpose, Template) else None
-    return Served(name, wish.aliases, weights, kind, template, sizing, prices, engine, place.build.version)
+def _openers(pictures: Pictures) -> Mapping[Kind, Open]:
+    llama = LlamaOpener().open
+    return {
+        Kind.CHAT: llama,
+        Kind.EMBEDDING: llama,
+        Kind.RERANK: llama,
+        Kind.IMAGE: ImageOpener(pictures).open,
+        Kind.SPEECH: open_audio,
+        Kind.TRANSCRIPTION: open_audio,
+    }
 
 
-def _purpose(wish: ModelConfig, kind: Kind, metadata: Metadata) -> Template | Pooling:
-    if kind is Kind.EMBEDDING:
-        return pooling_of(metadata)
-    return choose(wish.template, metadata.chat_template)
+async def _open(
+    name: str,
+    wish: ModelConfig,
+    uri: WeightsUri,
+    config: NodeConfig,
+    place: Place,
+    number: int,
+    openers: Mapping[Kind, Open],
+) -> Served:
+    weights = await asyncio.to_thread(open_weights, uri, config.state, [*wish.files.values()], wish.projector)
+    kind = _kind(wish, weights)
+    engine, profile = await openers[kind](Wanted(name, wish, config, place, number, kind, weights))
+    proxied = wish.proxy + (PROXIED if PROXY in kind.endpoints else ())
+    return Served(
+        name, wish.aliases, _endpoints(kind.endpoints, proxied), profile, _prices(wish, config), proxied, engine
+    )
 
 
-def _words(purpose: Template | Pooling) -> str:
-    if isinstance(purpose, Pooling):
-        return f"embeddings with {purpose.name.lower()} pooling"
-    return "template of the model" if purpose.own else "template ChatML"
+def _kind(wish: ModelConfig, weights: Weights) -> Kind:
+    if weights.metadata is None:
+        return kind_of_files(wish.kind, weights.path)
+    return kind_of(wish.kind, weights.metadata)
 
 
-def _price(text: str) -> tuple[str, str]:
-    unit, _, amount = text.partition("=")
-    return unit, amount
+def _elsewhere(name: str, wish: ModelConfig, uri: EngineUri, config: NodeConfig, place: Place) -> Served:
+    where = Elsewhere(uri.url, wish.upstream_model, None if wish.key_file is None else read_key(wish.key_file))
+    limits = Limits(head_s=config.head_s, gap_s=config.gap_s)
+    engine = ExternalEngine(name, wish.parallel or _EXTERNAL_SLOTS, where, limits, place.on_change)
+    endpoints = _endpoints(wish.endpoints or (CHAT.name, COMPLETIONS.name), wish.proxy)
+    log.info("%s: served by the engine at %s: %s", name, uri.url, ", ".join(endpoints))
+    profile = Profile(engine="external", context_length=wish.context)
+    return Served(name, wish.aliases, endpoints, profile, _prices(wish, config), wish.proxy, engine)
+
+
+def _endpoints(served: tuple[str, ...], proxied: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted({*served, *((PROXY,) if proxied else ())}))
+
+
+def _prices(wish: ModelConfig, config: NodeConfig) -> tuple[tuple[str, str], ...]:
+    pairs = (text.partition("=") for text in wish.price or config.price)
+    return tuple((unit, amount) for unit, _, amount in pairs)

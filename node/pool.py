@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-from node.engines.llama import LlamaEngine
-from node.process import NotReady
+from node.engines.engine import Engine
+from node.life import NotReady, State
 from relay.errors import TooManyRequests, Unavailable
 
 _RETRY_S = 1
@@ -31,7 +31,7 @@ class PoolLimits:
 class _Seats:
     """One engine's slots, and who waits for one, first come first served."""
 
-    def __init__(self, engine: LlamaEngine) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.in_flight = 0
         self.waiting: deque[asyncio.Future[None]] = deque()
@@ -69,10 +69,11 @@ class _Seats:
 class Pool:
     """All engines of this node."""
 
-    def __init__(self, engines: Iterable[LlamaEngine], limits: PoolLimits) -> None:
+    def __init__(self, engines: Iterable[Engine], limits: PoolLimits) -> None:
         self._seats = {engine.name: _Seats(engine) for engine in engines}
         self._limits = limits
         self._draining = False
+        self._admitted = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -90,11 +91,28 @@ class Pool:
     def draining(self) -> bool:
         return self._draining
 
+    @contextmanager
+    def admitting(self) -> Iterator[None]:
+        """A request that will lease, whose body is still to be read: a drain waits for it. Raises Unavailable."""
+        self._refuse_when_draining()
+        self._admitted += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._admitted -= 1
+            self._notice_idle()
+
     @asynccontextmanager
-    async def lease(self, name: str) -> AsyncIterator[LlamaEngine]:
-        """A ready engine, one of its slots being the caller's. Raises TooManyRequests or Unavailable."""
+    async def lease(self, name: str, *, admitted: bool = False) -> AsyncIterator[Engine]:
+        """A ready engine, one of its slots being the caller's. Raises TooManyRequests or Unavailable.
+
+        `admitted`: within `admitting`, and so let in while the node drains, to an engine that is there.
+        """
         seats = self._seats[name]
-        self._admit(seats)
+        if not (admitted and seats.engine.life.state is State.READY):
+            self._refuse_when_draining()
+        self._refuse_when_full(seats)
         if not await seats.take(self._limits.queue_s):
             raise TooManyRequests(f"{name} is busy; try again.", code="busy", retry_after_s=_RETRY_S)
         self._idle.clear()
@@ -103,8 +121,7 @@ class Pool:
             yield seats.engine
         finally:
             seats.give_back()
-            if not any(s.in_flight for s in self._seats.values()):
-                self._idle.set()
+            self._notice_idle()
 
     async def drain(self, limit_s: float) -> bool:
         """Refuse what is new and wait for what runs. False if something still runs after `limit_s`."""
@@ -116,19 +133,25 @@ class Pool:
             return False
         return True
 
-    def _admit(self, seats: _Seats) -> None:
+    def _notice_idle(self) -> None:
+        if not self._admitted and not any(seats.in_flight for seats in self._seats.values()):
+            self._idle.set()
+
+    def _refuse_when_draining(self) -> None:
         if self._draining:
             raise Unavailable("This node is shutting down.", code="draining", retry_after_s=_RETRY_S)
+
+    def _refuse_when_full(self, seats: _Seats) -> None:
         if seats.in_flight >= seats.engine.slots and len(seats.waiting) >= self._limits.queue:
             raise TooManyRequests(
                 f"{seats.engine.name} is busy, and {self._limits.queue} requests wait already; try again.",
                 code="busy", retry_after_s=_RETRY_S,
             )  # fmt: skip
 
-    async def _ready(self, engine: LlamaEngine) -> None:
+    async def _ready(self, engine: Engine) -> None:
         began = time.monotonic()
         try:
-            await engine.process.ensure_ready(self._limits.ready_s)
+            await engine.life.ensure_ready(self._limits.ready_s)
         except NotReady as error:
             waited = time.monotonic() - began
             raise Unavailable(

@@ -1,7 +1,7 @@
 """One child process and its whole life: started, probed until ready, restarted when it ends, stopped with its group.
 
-`run` is the one owner: it alone changes the state. Others ask `ensure_ready`, and never look first and act then.
-Not here: which program it is, and how one asks whether it is ready (engines).
+`run` is the one owner: it alone changes the state. Not here: which program it is, and how one asks whether
+it is ready (engines).
 """
 
 from __future__ import annotations
@@ -16,34 +16,14 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 
+from node.life import Life, State
 from node.tail import Tail
 
 _SHOWN_LINES = 20
 # The child dies with this process, however that ends. The signal is asked for after the fork, so the script makes sure
 # that the parent was still there by then. It fires when the *thread* that forked ends: `run` belongs on the main one.
 _GUARD = '[ "$PPID" = "$1" ] || exit 75; shift; exec "$@"'
-
-
-class State(Enum):
-    """What a process is at. BACKOFF waits before the next start, FAILED is not started again."""
-
-    NEW = "new"
-    STARTING = "starting"
-    READY = "ready"
-    BACKOFF = "backoff"
-    STOPPING = "stopping"
-    STOPPED = "stopped"
-    FAILED = "failed"
-
-
-class NotReady(Exception):
-    """The process did not become ready in the time that the caller had."""
-
-    def __init__(self, state: State) -> None:
-        super().__init__(f"the process is {state.value}")
-        self.state = state
 
 
 @dataclass(frozen=True)
@@ -60,7 +40,7 @@ class ProcessLimits:
     width: int = 4000
 
 
-class Process:
+class Process(Life):
     """Runs `command` again and again. `prepare` is called before each start, `probe` says whether it is ready.
 
     `hopeless` is shown what the first start wrote, if that failed, and says why another one would fail too.
@@ -78,6 +58,7 @@ class Process:
         hopeless: Callable[[Sequence[str]], str | None] = lambda _: None,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
+        super().__init__(on_change)
         self._name = name
         self._command = command
         self._environment = dict(environment)
@@ -85,16 +66,9 @@ class Process:
         self._probe = probe
         self._limits = limits
         self._hopeless = hopeless
-        self._on_change = on_change
         self._log = logging.getLogger(f"waypost.engine.{name}")
         self._tail = Tail(limits.lines, limits.width, lambda line: self._log.debug("%s", line))
-        self._changed = asyncio.Event()
         self._child: asyncio.subprocess.Process | None = None
-        self.state = State.NEW
-        self.starts = 0
-        self.failures = 0  # in a row
-        self.killed = False  # its last life was ended from outside
-        self.failure: str | None = None  # why it is FAILED
 
     def __repr__(self) -> str:
         pid = self._child.pid if self._child else None
@@ -117,27 +91,6 @@ class Process:
                 await asyncio.sleep(pause)
         finally:
             self._enter(State.STOPPED if self.failure is None else State.FAILED)
-
-    async def ensure_ready(self, limit_s: float) -> None:
-        """Return once the process is ready. Raises NotReady after `limit_s`, or at once where it never will be."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(limit_s):
-                while self.state not in (State.READY, State.STOPPING, State.STOPPED, State.FAILED):
-                    await self._changed.wait()
-        if self.state is not State.READY:
-            raise NotReady(self.state)
-
-    async def unready(self, limit_s: float) -> None:
-        """Return once the process is seen not to be ready, or after `limit_s`: for callers who could not reach it."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(limit_s):
-                while self.state is State.READY:
-                    await self._changed.wait()
-
-    async def tried(self) -> None:
-        """Return once the process is ready, or has failed for the first time."""
-        while self.state is not State.READY and self.failures == 0:
-            await self._changed.wait()
 
     def kill(self) -> None:
         """Kill the group without grace."""
@@ -232,12 +185,6 @@ class Process:
     def _last_words(self) -> str:
         lines = self._tail.last(_SHOWN_LINES)
         return "\n  | ".join(["; it wrote last:", *lines]) if lines else "; it wrote nothing"
-
-    def _enter(self, state: State) -> None:
-        self.state = state
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
-        self._on_change()
 
 
 def _ending(code: int) -> str:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from node.config import ModelConfig
 from node.gguf import Metadata, Pooling
 from node.hardware import Hardware
 from node.kind import Kind, pooling_of
+from node.model_config import ModelConfig
 
 _CPU_CONTEXT, _GPU_CONTEXT = 8192, 32_768  # tokens per request, if the model and the memory allow as much
 _CPU_PARALLEL, _GPU_PARALLEL = 4, 8
@@ -39,7 +39,7 @@ def size(wish: ModelConfig, metadata: Metadata, kind: Kind, weights_bytes: int, 
     on_gpu = hardware.gpu is not None and wish.gpu_layers != 0
     trained = metadata.context_length or _UNKNOWN_CONTEXT
     parallel = wish.parallel or (_GPU_PARALLEL if on_gpu else _CPU_PARALLEL)
-    whole = kind is Kind.EMBEDDING and pooling_of(metadata) is not Pooling.LAST
+    whole = kind is not Kind.CHAT and pooling_of(metadata) is not Pooling.LAST
     usual = min(_GPU_CONTEXT if on_gpu else _CPU_CONTEXT, _WHOLE_CONTEXT if whole else _GPU_CONTEXT)
     context = min(wish.context or usual, trained)
     memory = hardware.vram_mib * 1024 * 1024 if on_gpu else hardware.memory_bytes

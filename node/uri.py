@@ -12,8 +12,15 @@ from pathlib import Path
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+-]{0,127}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
-_LATER = ("hf", "https", "aleph", "openai+http", "openai+https")
-_FIX = "give the path of a GGUF file, for example --model smollm2=/models/smollm2.gguf"
+_LATER = ("hf", "https", "aleph")
+_EXTERNAL = "openai+"
+_LAST_PORT = 65535
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_SITE = re.compile(rf"https?://(?:(?:{_LABEL}\.)*{_LABEL}|\[[0-9a-fA-F:.]+\])(?::([1-9][0-9]{{0,4}}))?(?=[/?#]|\Z)")
+_FIX = (
+    "give the path of a model's file or folder, for example --model smollm2=/models/smollm2.gguf, "
+    "or openai+http://HOST:PORT for an engine that already runs"
+)
 
 
 @dataclass(frozen=True)
@@ -38,13 +45,36 @@ class WeightsUri:
         return cls(Path(location).expanduser(), digest or None)
 
 
+@dataclass(frozen=True)
+class EngineUri:
+    """An engine that runs elsewhere and speaks OpenAI's API: `url` is http(s)://host[:port], without a path."""
+
+    url: str
+
+    @classmethod
+    def parse(cls, text: str) -> EngineUri:
+        """Raises ValueError with the fix for anything but `openai+http(s)://host[:port]`; `/v1` may follow."""
+        url = text.removeprefix(_EXTERNAL)
+        site = _SITE.match(url)
+        if site is None or int(site[1] or 0) > _LAST_PORT:
+            raise ValueError(f"{text!r} names no engine; write openai+http://HOST:PORT, or openai+https://")
+        if url[site.end() :] not in ("", "/", "/v1", "/v1/"):
+            raise ValueError(f"{text!r}: write openai+{site[0]}, without path, query or fragment")
+        return cls(site[0])
+
+
+def parse_uri(text: str) -> WeightsUri | EngineUri:
+    """Where a model is. Raises ValueError with the fix."""
+    return EngineUri.parse(text) if text.startswith(_EXTERNAL) else WeightsUri.parse(text)
+
+
 def split_model(text: str) -> tuple[str, str]:
     """`NAME=URI` -> (name, URI). Raises ValueError with the fix."""
     name, equals, uri = text.partition("=")
     if not equals or not uri:
         raise ValueError(f"{text!r} is not NAME=URI; {_FIX}")
     check_name(name)
-    WeightsUri.parse(uri)
+    parse_uri(uri)
     return name, uri
 
 

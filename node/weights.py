@@ -6,11 +6,12 @@ Everything here blocks: call it in a thread. Not here: how a URI is written (uri
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from typing import Any
 from node.gguf import GgufError, Metadata, read_metadata
 from node.uri import WeightsUri
 
+OTHER_SUFFIXES = (".onnx", ".safetensors", ".ckpt")
 _CACHE = "digests.json"
+_PROJECTOR = "clip"  # its architecture, as llama.cpp names it
 _PART = re.compile(r"(?P<stem>.+)-(?P<part>\d{5})-of-(?P<all>\d{5})\.gguf")
 
 
@@ -28,31 +31,64 @@ class WeightsError(Exception):
 
 @dataclass(frozen=True)
 class Weights:
-    """Opened weights. `path` is what the engine is given: the first part where a model is split."""
+    """Opened weights. `path` is what the engine is given: the first part where a model is split, or the folder."""
 
     path: Path
     sha256: str
     size_bytes: int
-    metadata: Metadata
+    metadata: Metadata | None  # of a GGUF
 
 
-def open_weights(uri: WeightsUri, state: Path) -> Weights:
-    """Check the files and know their digest. Raises WeightsError."""
+def open_weights(uri: WeightsUri, state: Path, beside: Sequence[Path] = (), projector: Path | None = None) -> Weights:
+    """Check the files and know their digest; `beside` and `projector` belong to the model. Raises WeightsError."""
     path = uri.path.absolute()
+    further = [*beside, *([projector] if projector else [])]
     try:
-        metadata = read_metadata(path)
-        files = _parts(path, metadata.parts)
+        metadata = _read(path) if _is_gguf(path) else None
+        files = {**{file.absolute(): file.name for file in further}, **_files(path, metadata)}
+        if projector and _read(projector).architecture != _PROJECTOR:
+            raise WeightsError(f"{projector}: it is no projector; give the model's mmproj file")
         sha256 = _digest(files, _Cache(state / _CACHE))
         size = sum(file.stat().st_size for file in files)
-    except GgufError as error:
-        raise WeightsError(f"{path}: {error}") from error
     except FileNotFoundError as error:
         raise WeightsError(f"{error.filename or path}: there is no such file; check the path") from error
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
+        raise WeightsError(f"{error.filename or path}: cannot be read ({error.strerror})") from error
     if uri.sha256 is not None and uri.sha256 != sha256:
-        raise WeightsError(f"{path}: its sha256 is {sha256}, not {uri.sha256} as asked for; get the right file")
+        whose = "its sha256" if len(files) == 1 else f"the sha256 of its {len(files)} files together"
+        raise WeightsError(f"{path}: {whose} is {sha256}, not {uri.sha256} as asked for; get the right file")
     return Weights(path, sha256, size, metadata)
+
+
+def _read(path: Path) -> Metadata:
+    try:
+        return read_metadata(path)
+    except GgufError as error:
+        raise WeightsError(f"{path}: {error}") from error
+
+
+def _is_gguf(path: Path) -> bool:
+    """Whatever is not plainly something else is read as a GGUF, so that its reader says what is wrong with it."""
+    return not path.is_dir() and path.suffix not in OTHER_SUFFIXES
+
+
+def _files(path: Path, metadata: Metadata | None) -> dict[Path, str]:
+    """File -> name, of all that make the model. Names may be equal: files from elsewhere may stand beside these."""
+    if metadata is not None:
+        return {part: part.name for part in _parts(path, metadata.parts)}
+    if path.is_dir():
+        names = ((file, file.relative_to(path)) for file in path.rglob("*") if file.is_file())
+        files = {file: str(name) for file, name in names if _counts(name)}
+        if not files:
+            raise WeightsError(f"{path}: the folder holds no files; check the path")
+        return files
+    settings = path.with_name(f"{path.name}.json")  # a voice's
+    return {file: file.name for file in (path, settings) if file == path or file.exists()}
+
+
+def _counts(name: Path) -> bool:
+    """Not what a download or Python itself left in the folder: it differs from machine to machine."""
+    return not any(part.startswith(".") or part == "__pycache__" for part in name.parts)
 
 
 def _parts(path: Path, count: int) -> list[Path]:
@@ -64,12 +100,12 @@ def _parts(path: Path, count: int) -> list[Path]:
     return [path.with_name(f"{match['stem']}-{part:05}-of-{count:05}.gguf") for part in range(1, count + 1)]
 
 
-def _digest(files: list[Path], cache: _Cache) -> str:
+def _digest(files: Mapping[Path, str], cache: _Cache) -> str:
     """The file's SHA-256; of several files, that of their sorted lines `sha256 name`."""
-    digests = {file.name: cache.sha256(file) for file in files}
-    if len(files) == 1:
-        return digests[files[0].name]
-    lines = sorted(f"{digest} {name}\n" for name, digest in digests.items())
+    digests = [(cache.sha256(file), name) for file, name in files.items()]
+    if len(digests) == 1:
+        return digests[0][0]
+    lines = sorted(f"{digest} {name}\n" for digest, name in digests)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -87,7 +123,8 @@ class _Cache:
             return str(kept["sha256"])
         with file.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
-        self._save({**self._load(), str(file): {"identity": identity, "sha256": digest}})
+        with contextlib.suppress(OSError):
+            self._save({**self._load(), str(file): {"identity": identity, "sha256": digest}})
         return digest
 
     def _load(self) -> dict[str, Any]:

@@ -6,85 +6,138 @@ answers, and whether the model exists.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import TracebackType
 from typing import Any
 
 import orjson
 from aiohttp import web
 
-from relay.embedding_input import check_embedding
-from relay.errors import ApiError, BadRequest, TooLarge, UnsupportedMedia
-from relay.http import REQUEST_ID
-
-Check = Callable[[Mapping[str, Any]], None]
-JSON_BODY_LIMIT_BYTES = 32 * 1024 * 1024
+from relay.endpoints import JSON_BODY_LIMIT_BYTES, UPLOAD_LIMIT_BYTES, Endpoint
+from relay.errors import (
+    ApiError,
+    BadRequest,
+    Reset,
+    TooManyRequests,
+    UnsupportedMedia,
+    UpstreamTimeout,
+    body_too_large,
+)
+from relay.form import STALLED_S, Form, next_piece, read_form
+from relay.http import REQUEST_ID, check_encoding
 
 
 @dataclass(frozen=True)
-class Endpoint:
-    """One row of the protocol's table: `name` as offers write it, `path` below `/v1/`, and what may be retried."""
+class BodyLimits:
+    """Of one server, in bytes. An endpoint may have a smaller one."""
 
-    name: str
-    path: str
-    check: Check
-    retry_after_silence: bool
-    done_marker: bytes = b""  # what a whole event stream ends with
+    json_bytes: int = JSON_BODY_LIMIT_BYTES
+    upload_bytes: int = UPLOAD_LIMIT_BYTES
+
+    def of(self, endpoint: Endpoint) -> int:
+        return min(self.upload_bytes if endpoint.takes_form else self.json_bytes, endpoint.limit_bytes)
 
 
 @dataclass(frozen=True)
 class Call:
-    """A request that can be sent to any node which offers `model` on `endpoint`."""
+    """A request that can be sent to any node which offers `model` on `endpoint`. Leaving its context ends its form.
+
+    `body` are the bytes of a JSON body; a multipart one is its `form`. `fields` is the JSON object.
+    """
 
     endpoint: Endpoint
     model: str
-    body: bytes
     stream: bool
     request_id: str
-    dimensions: int | None = None  # of an embedding, where they are asked for
+    body: bytes = b""
+    form: Form | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    async def read(cls, request: web.Request, endpoint: Endpoint, limit_bytes: int = JSON_BODY_LIMIT_BYTES) -> Call:
-        """Read and check the request's JSON body. Raises ApiError 400, 413 or 415, naming the field and the fix."""
-        if request.content_type != "application/json":
-            raise UnsupportedMedia(
-                f"Content-Type is {request.content_type!r}; send JSON with Content-Type: application/json.",
-                code="unsupported_media_type",
-            )
-        _check_encoding(request)
-        raw = await read_body(request, limit_bytes)
-        body = parse_object(raw)
-        model = _model(body)
-        stream = body.get("stream")
-        if stream is not None and not isinstance(stream, bool):
-            raise BadRequest("'stream' must be true or false.", param="stream", code="invalid_type")
-        _check_options(body)
-        endpoint.check(body)
-        dimensions = body.get("dimensions") if endpoint is EMBEDDINGS else None
-        return cls(endpoint, model, raw, bool(stream), request[REQUEST_ID], dimensions)
+    async def read(
+        cls, request: web.Request, endpoint: Endpoint, limits: BodyLimits, *, keep_fields: bool = True
+    ) -> Call:
+        """Read and check the request's body. Raises ApiError 400, 413 or 415, naming the field and the fix.
+
+        Without `keep_fields` the JSON object is forgotten once it is checked: it may take several times the room of
+        the body.
+        """
+        if endpoint.takes_form:
+            return await _read_form(request, endpoint, limits.of(endpoint))
+        call = await _read_json(request, endpoint, limits.of(endpoint))
+        return call if keep_fields else replace(call, fields={})
+
+    @property
+    def content_type(self) -> str:
+        return self.form.content_type if self.form is not None else "application/json"
+
+    @property
+    def size(self) -> int:
+        """Of the body, in bytes."""
+        return self.form.size if self.form is not None else len(self.body)
+
+    def payload(self) -> bytes | AsyncIterator[bytes]:
+        """The body, byte for byte, to be sent once; may be asked for again."""
+        return self.form.pieces() if self.form is not None else self.body
+
+    def may_go_elsewhere(self, error: ApiError) -> bool:
+        """Whether another node may be asked after this failure: not where this one may still be at work on it."""
+        if isinstance(error, Reset | UpstreamTimeout) and not self.endpoint.retry_after_silence:
+            return False
+        return error.status >= 500 or isinstance(error, TooManyRequests)
+
+    def __enter__(self) -> Call:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.form is not None:
+            self.form.close()
 
 
-def _check_encoding(request: web.Request) -> None:
-    """aiohttp inflates silently, and the body would travel on without the header that said so."""
-    for coding in ",".join(request.headers.getall("Content-Encoding", ["identity"])).split(","):
-        if coding.strip().lower() not in ("", "identity"):
-            raise UnsupportedMedia(
-                "The body is compressed (Content-Encoding); send it as it is.", code="unsupported_encoding"
-            )
+async def _read_json(request: web.Request, endpoint: Endpoint, limit_bytes: int) -> Call:
+    if request.content_type != "application/json":
+        raise UnsupportedMedia(
+            f"Content-Type is {request.content_type!r}; send JSON with Content-Type: application/json.",
+            code="unsupported_media_type",
+        )
+    check_encoding(request)
+    raw = await read_body(request, limit_bytes)
+    body = parse_object(raw)
+    model = check_model(body.get("model"))
+    stream = body.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        raise BadRequest("'stream' must be true or false.", param="stream", code="invalid_type")
+    assert endpoint.check is not None
+    endpoint.check(body)
+    fields = {name: value for name, value in body.items() if name not in endpoint.unkept}
+    return Call(endpoint, model, bool(stream), request[REQUEST_ID], body=raw, fields=fields)
+
+
+async def _read_form(request: web.Request, endpoint: Endpoint, limit_bytes: int) -> Call:
+    form = await read_form(request, limit_bytes)
+    try:
+        model = check_model(form.text("model"))
+        assert endpoint.check_form is not None
+        endpoint.check_form(form)
+    except BaseException:
+        form.close()
+        raise
+    stream = (form.text("stream") or "").strip().lower() in ("true", "1")
+    return Call(endpoint, model, stream, request[REQUEST_ID], form=form)
 
 
 async def read_body(request: web.Request, limit_bytes: int) -> bytes:
-    """The whole body, at most `limit_bytes`. Raises ApiError 413, or 400 where the body is broken."""
+    """The whole body, at most `limit_bytes`. Raises ApiError 413, or 400 where it is broken or stops."""
     if request.content_length is not None and request.content_length > limit_bytes:
-        raise _too_large(limit_bytes)
+        raise body_too_large(limit_bytes)
     read = bytearray()
-    try:
-        async for chunk in request.content.iter_any():
-            read += chunk
-            if len(read) > limit_bytes:
-                raise _too_large(limit_bytes)
-    except web.RequestPayloadError as error:
-        raise BadRequest("The request body is broken: its framing or encoding is wrong.", code="broken_body") from error
+    while piece := await next_piece(request, STALLED_S):
+        read += piece
+        if len(read) > limit_bytes:
+            raise body_too_large(limit_bytes)
     return bytes(read)
 
 
@@ -99,85 +152,10 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     return body
 
 
-def _too_large(limit_bytes: int) -> ApiError:
-    return TooLarge(f"The request body is larger than {limit_bytes} bytes, the limit here.", code="body_too_large")
-
-
-def _model(body: Mapping[str, Any]) -> str:
-    model = body.get("model")
+def check_model(model: Any) -> str:
+    """What a request names as its model. Raises BadRequest."""
     if model is None:
         raise BadRequest("You must provide a 'model'. GET /v1/models lists them.", param="model", code="missing_model")
     if not isinstance(model, str) or not model:
         raise BadRequest("'model' must be a non-empty string.", param="model", code="invalid_type")
     return model
-
-
-_NUMBERS = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
-_INTEGERS = ("max_tokens", "max_completion_tokens", "n", "seed", "top_logprobs")
-_OBJECTS = ("stream_options", "response_format", "logit_bias")
-
-
-def _check_options(body: Mapping[str, Any]) -> None:
-    for name in _NUMBERS:
-        _require(body, name, lambda value: isinstance(value, int | float), "a number")
-    for name in _INTEGERS:
-        _require(body, name, lambda value: isinstance(value, int), "an integer")
-    for name in _OBJECTS:
-        _require(body, name, lambda value: isinstance(value, dict | list), "an object")
-    _require(body, "tools", lambda value: isinstance(value, list), "a list")
-    _require(body, "n", lambda value: value >= 1, "at least 1")
-    _require(body, "stop", _is_stop, "a string or a list of strings")
-
-
-def _require(body: Mapping[str, Any], name: str, good: Callable[[Any], bool], what: str) -> None:
-    value = body.get(name)
-    if value is not None and (isinstance(value, bool) or not good(value)):
-        raise BadRequest(f"'{name}' must be {what}.", param=name, code="invalid_type")
-
-
-def _is_stop(value: Any) -> bool:
-    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(item, str) for item in value))
-
-
-def _check_messages(body: Mapping[str, Any]) -> None:
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise BadRequest("'messages' must be a non-empty list of messages.", param="messages", code="missing_messages")
-    for index, message in enumerate(messages):
-        _check_message(f"messages[{index}]", message)
-
-
-def _check_message(where: str, message: Any) -> None:
-    if not isinstance(message, dict):
-        raise BadRequest(f"'{where}' must be an object with 'role' and 'content'.", param=where, code="invalid_type")
-    role = message.get("role")
-    if not isinstance(role, str) or not role:
-        raise BadRequest(
-            f"'{where}' needs a 'role', such as system, user or assistant.", param=f"{where}.role", code="missing_role"
-        )
-    content = message.get("content")
-    if isinstance(content, list):
-        good = all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in content)
-    else:
-        good = content is None or isinstance(content, str)
-    if not good:
-        raise BadRequest(
-            f"'{where}.content' must be a string or a list of typed parts.",
-            param=f"{where}.content",
-            code="invalid_type",
-        )
-
-
-def _check_prompt(body: Mapping[str, Any]) -> None:
-    prompt = body.get("prompt")
-    if prompt is None:
-        raise BadRequest("You must provide a 'prompt'.", param="prompt", code="missing_prompt")
-    if not (isinstance(prompt, str) or (isinstance(prompt, list) and prompt)):
-        raise BadRequest("'prompt' must be a string or a non-empty list.", param="prompt", code="invalid_type")
-
-
-CHAT = Endpoint("chat.completions", "chat/completions", _check_messages, True, b"data: [DONE]")
-COMPLETIONS = Endpoint("completions", "completions", _check_prompt, True, b"data: [DONE]")
-EMBEDDINGS = Endpoint("embeddings", "embeddings", check_embedding, True)
-ENDPOINTS: Mapping[str, Endpoint] = {endpoint.name: endpoint for endpoint in (CHAT, COMPLETIONS, EMBEDDINGS)}
-PREFIXES = ("/v1", "/v1-openai")

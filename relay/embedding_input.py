@@ -20,8 +20,7 @@ _KINDS = "a string, a list of strings, a list of token ids, or a list of such li
 def check_embedding(body: Mapping[str, Any]) -> None:
     """Raises BadRequest that names the field and the fix."""
     _check_input(body.get("input"))
-    encoding = body.get("encoding_format")
-    if encoding is not None and encoding not in FORMATS:
+    if body.get("encoding_format", FORMATS[0]) not in FORMATS:  # null is not among them for llama-server
         raise BadRequest(
             "'encoding_format' must be 'float' or 'base64'.", param="encoding_format", code="invalid_value"
         )

@@ -20,11 +20,13 @@ class ApiError(Exception):
     """An answer that is an error: `status`, OpenAI's `type`, and what the caller should change.
 
     `param` names the offending field, `code` is machine-readable, `retry_after_s` becomes `Retry-After` (seconds).
+    `theirs`: its words are an upstream's, and not ours.
     """
 
     status: ClassVar[int] = 500
     type: str = "server_error"
     usual_retry_after_s: ClassVar[int | None] = None
+    theirs: bool = False
 
     def __init__(
         self,
@@ -57,10 +59,6 @@ class ApiError(Exception):
     def body(self) -> bytes:
         """The envelope as JSON."""
         return orjson.dumps(self.envelope())
-
-    def event(self) -> bytes:
-        """The envelope as a server-sent event, for a stream that broke after its first byte."""
-        return b"data: " + self.body() + b"\n\n"
 
 
 class BadRequest(ApiError):
@@ -163,6 +161,11 @@ def unsupported(model: str, endpoint: str, served: Iterable[str]) -> BadRequest:
     return BadRequest(text, param="model", code="unsupported_endpoint")
 
 
+def body_too_large(limit_bytes: int) -> TooLarge:
+    """A body beyond the limit."""
+    return TooLarge(f"The request body is larger than {limit_bytes} bytes, the limit here.", code="body_too_large")
+
+
 def from_status(status: int, message: str, **details: Any) -> ApiError:
     """The error of our tree for an HTTP status; statuses we do not use become their class's plainest one."""
     kind = _BY_STATUS.get(status) or (BadRequest if 400 <= status < 500 else BadUpstream)
@@ -183,6 +186,7 @@ def from_upstream(status: int, body: bytes, retry_after: str | None = None) -> A
         code=code if isinstance(code, str) else None,
         retry_after_s=_seconds(retry_after),
     )
+    made.theirs = True
     if isinstance(kind, str) and kind and 400 <= status < 500:
         made.type = kind
     return made

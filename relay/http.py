@@ -5,10 +5,8 @@ Not here: what a request means (`call`), how bytes are relayed (`stream`), which
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
-import ssl
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import aiohttp
 from aiohttp import web
 
-from relay.errors import ApiError, Internal, MethodNotAllowed, NotFound, TooLarge, from_status
+from relay.errors import ApiError, Internal, MethodNotAllowed, NotFound, TooLarge, UnsupportedMedia, from_status
 
 log = logging.getLogger("waypost.http")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -28,7 +26,6 @@ MODEL_HEADER = "X-Waypost-Model"
 TOKEN_HEADER = "X-Waypost-Token"  # noqa: S105 - a header's name
 
 _CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_KEEPALIVE_SERVER_S = 75.0
 _KEEPALIVE_CLIENT_S = 15.0  # well under the server's, so that a pooled connection is not closed as we send
 _BUFFER_BYTES = 64 * 1024
 _POLLED = ("/health", "/metrics")  # asked again and again by machines
@@ -54,6 +51,8 @@ def make_app(
             _say_anew(response, _translate(request, response))
         response.headers["X-Request-Id"] = request.get(REQUEST_ID) or _request_id(request)
         response.headers.update(fixed)
+        if request.body_exists and not request.content.is_eof():
+            response.headers["Connection"] = "close"  # what is still to come of the body will not be read
 
     app.on_response_prepare.append(finish_headers)
     return app
@@ -98,9 +97,22 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return error_response(_translate(request, error))
     except ConnectionError:
         raise  # the client is gone
-    except Exception:
+    except Exception as error:
         log.exception("%s failed", request[REQUEST_ID])
+        if request.writer.output_size:  # an answer has begun: another one would stand in its middle
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionAbortedError("the answer broke off") from error
         return error_response(Internal("The server failed to handle this request. It has been logged."))
+
+
+def check_encoding(request: web.Request) -> None:
+    """Raises UnsupportedMedia for a compressed body: it would have to travel on with the header that says so."""
+    for coding in ",".join(request.headers.getall("Content-Encoding", ["identity"])).split(","):
+        if coding.strip().lower() not in ("", "identity"):
+            raise UnsupportedMedia(
+                "The body is compressed (Content-Encoding); send it as it is.", code="unsupported_encoding"
+            )
 
 
 def error_response(error: ApiError) -> web.Response:
@@ -165,77 +177,3 @@ async def read_at_most(response: aiohttp.ClientResponse, limit_bytes: int) -> by
         if len(read) > limit_bytes:
             raise aiohttp.ClientPayloadError(f"more than {limit_bytes} bytes")
     return bytes(read)
-
-
-class _Connection(web.RequestHandler):
-    """Answers what is not HTTP as it answers all that is, where aiohttp would send a text that names itself."""
-
-    __slots__ = ()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        if status >= 500 or request.writer.output_size:
-            return super().handle_error(request, status, exc, message)
-        first_line = (message or "").partition("\n")[0].strip(": ")
-        response = error_response(from_status(status, f"This is not HTTP: {first_line}.", code="invalid_http"))
-        response.headers.update({"X-Request-Id": uuid.uuid4().hex, "Server": "waypost"})
-        response.force_close()
-        return response
-
-
-class _Server(web.Server):
-    def __call__(self) -> web.RequestHandler:
-        return _Connection(self, loop=asyncio.get_running_loop(), **self._kwargs)
-
-
-class _Runner(web.AppRunner):
-    """`AppRunner` with our connections."""
-
-    async def _make_server(self) -> web.Server:
-        made = await super()._make_server()
-        return _Server(
-            made.request_handler,
-            request_factory=made.request_factory,
-            handler_cancellation=made.handler_cancellation,
-            **made._kwargs,
-        )
-
-
-async def serve(
-    app: web.Application,
-    host: str,
-    port: int,
-    *,
-    stop: asyncio.Event,
-    on_ready: Callable[[str, int], None] | None = None,
-    tls: ssl.SSLContext | None = None,
-    linger_s: float = 5.0,
-) -> None:
-    """Serve until `stop` is set, then give running requests `linger_s` seconds. Port 0 takes a free one.
-
-    A client that leaves cancels its handler, and so its upstream request. Raises OSError where the port is taken.
-    """
-    runner = _Runner(
-        app,
-        handle_signals=False,
-        access_log=None,
-        handler_cancellation=True,
-        auto_decompress=False,  # an encoded body is refused by `call`, not inflated behind its back
-        keepalive_timeout=_KEEPALIVE_SERVER_S,
-        shutdown_timeout=linger_s,
-    )
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, port, ssl_context=tls, backlog=1024)
-        await site.start()
-        bound = runner.addresses[0]
-        if on_ready is not None:
-            on_ready(bound[0], bound[1])
-        await stop.wait()
-    finally:
-        await runner.cleanup()

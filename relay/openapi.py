@@ -1,128 +1,158 @@
 """The description of the HTTP surface that node and gateway share, as an OpenAPI 3.1 document.
 
-Each adds the paths that it alone has.
+It follows from the endpoints' table: each schema stands once, whatever the number of paths. Each of the two adds the
+paths that it alone has. Not here: the schemas (request_schemas, answer_schemas).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from typing import Any
 
-from relay.call import EMBEDDINGS, ENDPOINTS, PREFIXES, Endpoint
-from relay.embedding_input import FORMATS, HIGHEST_TOKEN, MOST_INPUTS
+from relay.answer_schemas import ANSWERS, ERROR, JSON, MODEL, Schema, of
+from relay.endpoints import ENDPOINTS, PREFIXES, Endpoint
+from relay.http import MODEL_HEADER
+from relay.proxying import METHODS, PEERS_MODEL_HEADER
+from relay.request_schemas import REQUESTS
+from relay.target import PREFIX
 
-_ERRORS = (400, 401, 403, 404, 413, 415, 429, 502, 503, 504)
+_STATUSES = (400, 401, 403, 404, 413, 415, 429, 502, 503, 504)
+_WAITING = (429, 503)  # say when to come again
+_FORM = "multipart/form-data"
+_UNLISTED = "OPTIONS", "HEAD"  # of the proxy's methods: they answer as the others do
 
 
 def document(
-    title: str, version: str, own_paths: Mapping[str, Any], bases: tuple[str, ...] = PREFIXES
+    title: str,
+    version: str,
+    own_paths: Mapping[str, Any],
+    bases: Iterable[str] = PREFIXES,
+    proxies: Iterable[str] = (PREFIX,),
 ) -> dict[str, Any]:
-    """The whole document; `bases` are the prefixes under which the OpenAI paths stand."""
+    """The whole document; `bases` are the prefixes of the OpenAI paths, `proxies` those of the generic proxy."""
     paths: dict[str, Any] = {}
     for base in bases:
-        parameters = [_path_parameter("vm")] if "{vm}" in base else []
-        paths[f"{base}/models"] = _with(parameters, get=get("The models that can be called here."))
-        paths[f"{base}/models/{{model}}"] = _with(
-            [*parameters, _path_parameter("model")], get=get("One model.", errors=(401, 403, 404, 503))
-        )
-        for endpoint in ENDPOINTS.values():
-            paths[f"{base}/{endpoint.path}"] = _with(parameters, post=_post(endpoint))
-    paths |= {
-        "/health": {
-            "get": get("200 ready, 202 able but not loaded, 503 starting or draining.", errors=(503,), extra=(202,))
-        },
-        "/metrics": {"get": {"summary": "Prometheus metrics.", "responses": {"200": {"description": "Text."}}}},
-        "/openapi.json": {"get": get("This document.")},
-        **own_paths,
-    }
+        paths |= _openai(base)
+    for proxy in proxies:
+        paths[f"{proxy}/{{path}}"] = _proxy(proxy)
+    paths["/metrics"] = {"get": _said("The counters, for Prometheus.", {"text/plain": {}})}
+    paths["/openapi.json"] = {"get": get("This document.", {"type": "object"}, ())}
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version},
-        "paths": paths,
+        "paths": paths | dict(own_paths),
         "components": {
-            "schemas": {"Error": _ERROR_SCHEMA},
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
-        },
-        "security": [{"key": []}, {}],
-    }
-
-
-def get(summary: str, errors: tuple[int, ...] = (401,), extra: tuple[int, ...] = ()) -> dict[str, Any]:
-    """A GET that answers JSON."""
-    good = {str(status): _json("A JSON object.", {"type": "object"}) for status in (200, *extra)}
-    return {"summary": summary, "responses": good | errors_of(errors)}
-
-
-def errors_of(statuses: tuple[int, ...]) -> dict[str, Any]:
-    """The responses that are OpenAI's error envelope."""
-    schema = {"$ref": "#/components/schemas/Error"}
-    return {str(status): _json("An error.", schema) for status in statuses}
-
-
-def _post(endpoint: Endpoint) -> dict[str, Any]:
-    embeds = endpoint is EMBEDDINGS
-    body = _EMBEDDING_SCHEMA if embeds else _STREAMED_SCHEMA
-    good = _json("The vectors.", {"type": "object"}) if embeds else _STREAMED
-    return {
-        "summary": f"OpenAI's {endpoint.name}; llama.cpp's own options pass through.",
-        "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
-        "responses": {"200": good} | errors_of(_ERRORS),
-    }
-
-
-def _with(parameters: list[dict[str, Any]], **methods: Any) -> dict[str, Any]:
-    return {**methods, "parameters": parameters} if parameters else methods
-
-
-def _path_parameter(name: str) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-
-
-def _json(description: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
-
-
-_STREAMED = {
-    "description": "The answer, or its events when streamed.",
-    "content": {"application/json": {"schema": {"type": "object"}}, "text/event-stream": {}},
-}
-_STREAMED_SCHEMA = {
-    "type": "object",
-    "required": ["model"],
-    "properties": {"model": {"type": "string"}, "stream": {"type": "boolean"}},
-}
-_TEXT = {"type": "string", "minLength": 1}
-_TOKENS = {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": HIGHEST_TOKEN}, "minItems": 1}
-_EMBEDDING_SCHEMA = {
-    "type": "object",
-    "required": ["model", "input"],
-    "properties": {
-        "model": {"type": "string"},
-        "input": {
-            "anyOf": [
-                _TEXT,
-                {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": MOST_INPUTS},
-                _TOKENS,
-                {"type": "array", "items": _TOKENS, "minItems": 1, "maxItems": MOST_INPUTS},
-            ]
-        },
-        "encoding_format": {"enum": [*FORMATS, None]},
-        "dimensions": {"type": ["integer", "null"], "minimum": 1},
-    },
-}
-_ERROR_SCHEMA = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["message", "type", "param", "code"],
-            "properties": {
-                "message": {"type": "string"},
-                "type": {"type": "string"},
-                "param": {"type": ["string", "null"]},
-                "code": {"type": ["string", "null"]},
+            "schemas": _schemas(),
+            "responses": {str(status): _error(status) for status in _STATUSES},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
             },
-        }
-    },
-}
+        },
+        "security": [{"bearer": []}, {"key": []}, {}],
+    }
+
+
+def get(summary: str, schema: Schema, errors: Iterable[int] = (), also: Iterable[int] = ()) -> dict[str, Any]:
+    """An operation that answers JSON, with 200 and the statuses of `also`, or OpenAI's error envelope."""
+    return _said(summary, {JSON: {"schema": schema}}, errors, (200, *also))
+
+
+def errors_of(statuses: Iterable[int]) -> dict[str, Any]:
+    """The responses that are OpenAI's error envelope."""
+    return {str(status): {"$ref": f"#/components/responses/{status}"} for status in statuses}
+
+
+def parameter(name: str, where: str, description: str = "", pattern: str = "") -> dict[str, Any]:
+    """One of a path, a query or the headers, which is a text."""
+    schema = {"type": "string", "minLength": 1} | ({"pattern": pattern} if pattern else {})
+    found = {"name": name, "in": where, "required": where == "path", "schema": schema}
+    return found | ({"description": description} if description else {})
+
+
+def _openai(base: str) -> dict[str, Any]:
+    """OpenAI's paths below one prefix."""
+    vm = _vm_of(base)
+    unknown_vm = (404,) if vm else ()
+    listed = of("object data", object={"const": "list"}, data={"type": "array", "items": _ref("Model")})
+    paths: dict[str, Any] = {
+        f"{base}/models": {"get": get("The models that can be called here.", listed, (401, 403, *unknown_vm, 503))},
+        f"{base}/models/{{model}}": {
+            "get": get("One model.", _ref("Model"), (400, 401, 403, 404, 503)),
+            "parameters": [parameter("model", "path")],
+        },
+    }
+    paths |= {f"{base}/{endpoint.path}": {"post": _call(endpoint)} for endpoint in ENDPOINTS.values()}
+    return {path: _with(vm, item) for path, item in paths.items()}
+
+
+def _call(endpoint: Endpoint) -> dict[str, Any]:
+    content = {_FORM if endpoint.takes_form else JSON: {"schema": _ref(f"{endpoint.name}.request")}}
+    said = _said(f"OpenAI's {endpoint.name}, or its equal.", _content(endpoint), _STATUSES)
+    about = "Fields beyond those named go to the engine as they stand." if not endpoint.takes_form else ""
+    return {"description": about, "requestBody": {"required": True, "content": content}, **said}
+
+
+def _content(endpoint: Endpoint) -> dict[str, Any]:
+    content = ANSWERS[endpoint.name]
+    return {**content, JSON: {"schema": _ref(f"{endpoint.name}.answer")}} if JSON in content else content
+
+
+def _proxy(prefix: str) -> dict[str, Any]:
+    """Any method; what the engine answers well comes as it is, what not as an error."""
+    about = (
+        f"The model is named by a header, or by 'model' in the body. A GET with Upgrade opens a websocket at {PREFIX}."
+    )
+    good = {"2XX": {"description": "As the engine answers.", "content": {"*/*": {}}}}
+    described = {"summary": "A path of the model's own engine.", "description": about}
+    answers = {"responses": good | errors_of(_STATUSES)}
+    body = {"requestBody": {"content": {JSON: {"schema": {"type": "object"}}, "*/*": {}}}}
+    methods = {
+        method.lower(): {**described, **({} if method == "GET" else body), **answers}
+        for method in METHODS
+        if method not in _UNLISTED
+    }
+    named = [
+        parameter("path", "path", "with its slashes as they are, as the model's settings open it"),
+        *(parameter(name, "header", "a model's name") for name in (MODEL_HEADER, PEERS_MODEL_HEADER)),
+    ]
+    return _with(_vm_of(prefix), {**methods, "parameters": named})
+
+
+def _vm_of(base: str) -> list[dict[str, Any]]:
+    return [parameter("vm", "path", "a node's key, or a slug of a curator")] if "{vm}" in base else []
+
+
+def _with(parameters: list[dict[str, Any]], item: dict[str, Any]) -> dict[str, Any]:
+    return {**item, "parameters": [*parameters, *item.get("parameters", [])]} if parameters else item
+
+
+def _schemas() -> dict[str, Schema]:
+    found: dict[str, Schema] = {"Error": ERROR, "Model": MODEL}
+    for name in ENDPOINTS:
+        found[f"{name}.request"] = REQUESTS[name]
+        if JSON in ANSWERS[name]:
+            found[f"{name}.answer"] = ANSWERS[name][JSON]["schema"]
+    return found
+
+
+def _said(
+    summary: str, content: Mapping[str, Any], errors: Iterable[int] = (), good: Iterable[int] = (200,)
+) -> dict[str, Any]:
+    answers = {str(status): {"description": HTTPStatus(status).phrase, "content": dict(content)} for status in good}
+    return {"summary": summary, "responses": answers | errors_of(errors)}
+
+
+def _error(status: int) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "description": HTTPStatus(status).phrase,
+        "content": {JSON: {"schema": _ref("Error")}},
+    }
+    if status in _WAITING:
+        said["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
+    return said
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}

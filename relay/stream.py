@@ -8,95 +8,21 @@ after its first byte never looks complete: it gets an error event where there is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
-from types import TracebackType
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 
 import aiohttp
 from aiohttp import web
 
+from relay.answer import EVENT_STREAM, Answer, Limits, Relayed
 from relay.call import Call
-from relay.errors import ApiError, BadUpstream, ConnectFailed, Reset, UpstreamTimeout
+from relay.errors import ApiError, ConnectFailed, Reset, UpstreamTimeout
+from relay.events import Ending
 
-_PASSED_BACK = ("Content-Type", "Content-Language", "Cache-Control")
-_ERROR_BODY_LIMIT_BYTES = 256 * 1024
-_WHOLE_BODY_LIMIT_BYTES = 64 * 1024 * 1024
-_TAIL_BYTES = 64
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Named time limits, in seconds. There is none on the length of a stream that goes on."""
-
-    connect_s: float = 5.0
-    head_s: float = 600.0  # a long prefill, or a whole answer that is not streamed, comes before the first byte
-    gap_s: float = 120.0  # between two pieces of a stream
-
-
-class Answer:
-    """An upstream that has answered. Leaving the context gives the connection back, or closes it if it is not done."""
-
-    def __init__(self, response: aiohttp.ClientResponse, limits: Limits) -> None:
-        self._response = response
-        self._limits = limits
-        self.status = response.status
-        self.first = b""
-        self.streamed = response.content_type == "text/event-stream"
-
-    @property
-    def ok(self) -> bool:
-        return 200 <= self.status < 300
-
-    def header(self, name: str) -> str | None:
-        return self._response.headers.get(name)
-
-    def headers(self) -> dict[str, str]:
-        """Only the named headers come back."""
-        return {name: self._response.headers[name] for name in _PASSED_BACK if name in self._response.headers}
-
-    async def begin(self) -> None:
-        """Read the first bytes of a stream, or the whole of anything else. Raises BadUpstream or UpstreamTimeout."""
-        if self.streamed and self.ok:
-            self.first = await self._next(self._limits.head_s)
-            if not self.first:
-                raise Reset("The upstream's stream ended before it began.", code="upstream_broken")
-            return
-        limit = _WHOLE_BODY_LIMIT_BYTES if self.ok else _ERROR_BODY_LIMIT_BYTES
-        read = bytearray()
-        while piece := await self._next(self._limits.gap_s):
-            read += piece
-            if len(read) > limit:
-                raise BadUpstream("The upstream's answer is too large.", code="upstream_too_large")
-        self.first = bytes(read)
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The bytes in the order they came. Raises BadUpstream or UpstreamTimeout where they break off."""
-        if self.first:
-            yield self.first
-        if self.streamed and self.ok:
-            while piece := await self._next(self._limits.gap_s):
-                yield piece
-
-    async def _next(self, limit_s: float) -> bytes:
-        try:
-            async with asyncio.timeout(limit_s):
-                return await self._response.content.readany()
-        except TimeoutError as error:
-            raise UpstreamTimeout("The upstream fell silent.", code="gap_timeout") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise Reset("The upstream broke off its answer.", code="upstream_broken") from error
-
-    async def __aenter__(self) -> Answer:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Closes the connection unless the answer was read to its end (then it went back to the pool already)."""
-        self._response.close()
+_RESET_AT_CLOSE = struct.pack("ii", 1, 0)
+_TAKING_S = 120.0  # for the client to make room for a piece
 
 
 async def ask(
@@ -106,15 +32,59 @@ async def ask(
     headers: Mapping[str, str],
     limits: Limits,
     tls: aiohttp.Fingerprint | bool = True,
-) -> Answer:
+) -> Relayed:
     """Send the call's body to `url` and wait for an answer, whatever its status.
 
     Raises ConnectFailed (the upstream did not see the request), Reset (it may have), UpstreamTimeout (silence).
     """
-    sent = {"Content-Type": "application/json", "X-Request-Id": call.request_id, **headers}
+    sent = {
+        "Content-Type": call.content_type,
+        "Content-Length": str(call.size),
+        "X-Request-Id": call.request_id,
+        "Accept-Encoding": "identity",
+        **headers,
+    }
+    with reaching():
+        async with patience(limits.head_s) as begin_anew:
+            body = call.payload()
+            data = body if isinstance(body, bytes) else _telling(body, begin_anew)
+            response = await session.post(url, data=data, headers=sent, allow_redirects=False, ssl=tls)
+    answer = Relayed(response, limits)
     try:
-        async with asyncio.timeout(limits.head_s):
-            response = await session.post(url, data=call.body, headers=sent, allow_redirects=False, ssl=tls)
+        await answer.begin(call.endpoint.flows)
+    except BaseException:
+        answer.close()
+        raise
+    return answer
+
+
+@asynccontextmanager
+async def patience(limit_s: float) -> AsyncIterator[Callable[[], None]]:
+    """A time limit that begins anew when what it gives is called: with each piece of a body whose way may be slow."""
+    over = False
+    async with asyncio.timeout(limit_s) as limit:
+
+        def begin_anew() -> None:
+            if not over and not limit.expired():  # a body may still be on its way when its answer has begun
+                limit.reschedule(asyncio.get_running_loop().time() + limit_s)
+
+        try:
+            yield begin_anew
+        finally:
+            over = True
+
+
+async def _telling(body: AsyncIterator[bytes], on_piece: Callable[[], None]) -> AsyncIterator[bytes]:
+    async for piece in body:
+        on_piece()
+        yield piece
+
+
+@contextmanager
+def reaching() -> Iterator[None]:
+    """What can go wrong on the way to an upstream, as errors of ours."""
+    try:
+        yield
     except TimeoutError as error:
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             raise ConnectFailed("The upstream did not accept a connection in time.", code="connect_timeout") from error
@@ -123,13 +93,6 @@ async def ask(
         raise ConnectFailed("The upstream could not be reached.", code="connect_failed") from error
     except (aiohttp.ClientError, OSError) as error:
         raise Reset("The upstream closed the connection without an answer.", code="upstream_reset") from error
-    answer = Answer(response, limits)
-    try:
-        await answer.begin()
-    except BaseException:
-        answer.close()
-        raise
-    return answer
 
 
 async def relay(
@@ -139,35 +102,58 @@ async def relay(
     named = {**answer.headers(), **(headers or {})}
     if not answer.streamed:
         return web.Response(status=answer.status, body=answer.first, headers=named)
-    response = web.StreamResponse(status=answer.status, headers={"Cache-Control": "no-cache", **named})
-    response.headers["X-Accel-Buffering"] = "no"
+    response = web.StreamResponse(status=answer.status, headers=named)
+    if response.content_type == EVENT_STREAM:
+        response.headers.setdefault("Cache-Control", "no-cache")
+        response.headers["X-Accel-Buffering"] = "no"
+    else:
+        response.content_length = answer.length  # not of events: an error may have to follow them
     await response.prepare(request)
     await _carry(request, response, answer, call)
     return response
 
 
 async def _carry(request: web.Request, response: web.StreamResponse, answer: Answer, call: Call) -> None:
-    tail = b""
+    events = call.endpoint.events if response.content_type == EVENT_STREAM else None
+    ending = Ending(events) if events else None
     try:
         async for piece in answer.pieces():
-            await response.write(piece)
-            tail = (tail + piece)[-_TAIL_BYTES:]
-        if not _is_whole(tail, call.endpoint.done_marker):
+            await _write(request, response, piece)
+            if ending:
+                ending.feed(piece)
+        if ending and not ending.whole:
             raise Reset("The upstream's stream ended before it was complete.", code="upstream_broken")
     except ApiError as error:
-        await _break_off(request, response, error)
+        if events:
+            await _write(request, response, b"\n\n" + events.error(error))
+        if events is None:
+            break_off(request, response)
+        elif request.transport is not None:
+            request.transport.close()  # without the final chunk, once the error has left
         return
     await response.write_eof()
 
 
-def _is_whole(tail: bytes, marker: bytes) -> bool:
-    """Whether the stream's last line is its marker; the same words inside an answer are not."""
-    end = tail.rstrip()
-    return end.endswith((b"\n" + marker, b"\r" + marker)) or end == marker
+def break_off(request: web.Request, response: web.StreamResponse) -> None:
+    """End the connection without the answer's end: the final chunk is missing, or some of the length.
+
+    To a client of HTTP/1.0 there may be neither, and only a reset says that this was not all.
+    """
+    transport = request.transport
+    if transport is None:
+        return
+    sock = transport.get_extra_info("socket")
+    if sock is not None and request.version < aiohttp.HttpVersion11 and response.content_length is None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
+    transport.abort()
 
 
-async def _break_off(request: web.Request, response: web.StreamResponse, error: ApiError) -> None:
-    """Say what happened in the stream, then close the connection without the final chunk."""
-    await response.write(b"\n\n" + error.event())
-    if request.transport is not None:
-        request.transport.close()
+async def _write(request: web.Request, response: web.StreamResponse, piece: bytes) -> None:
+    """Raises ConnectionError where the client takes nothing for too long: its stream holds an engine's slot."""
+    try:
+        async with asyncio.timeout(_TAKING_S):
+            await response.write(piece)
+    except TimeoutError as error:
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionAbortedError("the client took nothing") from error

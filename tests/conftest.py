@@ -9,8 +9,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from deploy.plan import demo_weights
+from deploy import demo
 from tests.stack import Stack, whole_stack
+from tests.stack import full_stack as make_full_stack
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -28,13 +29,20 @@ def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def weights() -> Path:
     """The demo model, SmolLM2-135M-Instruct, as its package ships it."""
-    return demo_weights()
+    return Path(str(demo.CHAT.options()["uri"]))
 
 
 @pytest.fixture(scope="session")
 async def stack(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     """A registry, a node with a chat and an embedding model, and a gateway; for tests that change nothing in them."""
     async with whole_stack(tmp_path_factory.mktemp("stack"), weights, embedding=True) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+async def full_stack(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """One node with a model for every endpoint (tests.stack.MODEL_OF), and a gateway, both open; changed by no test."""
+    async with make_full_stack(tmp_path_factory.mktemp("full"), weights) as made:
         yield made
 
 

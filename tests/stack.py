@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import contextlib
-import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
-import orjson
 
+from deploy import demo
+from deploy.plan import toml
+from tests.fakes.external import external
 from tests.programs import Program, free_port, healthy, running, waypost
 
-MODEL = "smollm2-135m-instruct"
-ALIAS = "smollm2"
-EMBEDDING_MODEL = "all-minilm-l6-v2"
-EMBEDDING_ALIAS = "minilm"
-EMBEDDING_WEIGHTS = Path(sys.prefix) / "share" / "waypost" / "all-minilm-l6-v2.gguf"  # scripts/embedding_weights.py
+MODEL, ALIAS = demo.CHAT.name, demo.CHAT.alias
+EMBEDDING_MODEL, EMBEDDING_ALIAS = demo.EMBEDDING.name, demo.EMBEDDING.alias
+IMAGE_MODEL, IMAGE_ALIAS = demo.IMAGE.name, demo.IMAGE.alias
+SPEECH_MODEL, SPEECH_ALIAS = demo.SPEECH.name, demo.SPEECH.alias
+TRANSCRIPTION_MODEL, TRANSCRIPTION_ALIAS = demo.TRANSCRIPTION.name, demo.TRANSCRIPTION.alias
+VISION_MODEL, VISION_ALIAS = demo.VISION.name, demo.VISION.alias
+PROXIED_MODEL = "bge-m3"  # tests.fakes.embed_engine, at /model/proxy/embed of the full stack
+EMBEDDING_WEIGHTS = Path(str(demo.EMBEDDING.options()["uri"]))
+MODEL_OF: Mapping[str, str] = {  # which model of the full stack answers on which endpoint
+    "chat.completions": MODEL,
+    "completions": MODEL,
+    "responses": MODEL,
+    "messages": MODEL,
+    "embeddings": EMBEDDING_MODEL,
+    "rerank": EMBEDDING_MODEL,
+    "images.generations": IMAGE_MODEL,
+    "images.edits": IMAGE_MODEL,
+    "audio.speech": SPEECH_MODEL,
+    "audio.transcriptions": TRANSCRIPTION_MODEL,
+    "audio.translations": TRANSCRIPTION_MODEL,
+}
 
 
 @dataclass
@@ -63,6 +81,19 @@ async def whole_stack(
         yield made
 
 
+@contextlib.asynccontextmanager
+async def full_stack(folder: Path, weights: Path) -> AsyncIterator[Stack]:
+    """One node that serves every demo model, and an external engine by proxy alone; a gateway; all open to anybody."""
+    made = await new_stack(folder)
+    further = {each.name: each.options() for each in demo.DEMOS if each is not demo.CHAT}
+    async with contextlib.AsyncExitStack() as exits:
+        engine = await exits.enter_async_context(external(folder))
+        further[PROXIED_MODEL] = {"uri": f"openai+{engine.url}", "endpoints": ["embeddings"], "proxy": ["/embed"]}
+        made.nodes.append(await exits.enter_async_context(node(made, weights, access=("open",), further=further)))
+        await exits.enter_async_context(serve_gateway(made, ("--open",), proven=1))
+        yield made
+
+
 async def new_stack(folder: Path) -> Stack:
     """Keys and a registry, nothing running."""
     await waypost("key", "new", "operator.key", cwd=folder)
@@ -84,8 +115,12 @@ async def node(
     flags: Sequence[str] = (),
     access: Sequence[str] = (),
     embedding: bool = False,
+    further: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> AsyncIterator[Node]:
-    """A node agent with a delegation of the stack's operator, loaded and ready; with an embedding model if asked."""
+    """A node agent with a delegation of the stack's operator, loaded and ready.
+
+    With an embedding model if asked; `further` are tables of models (`[node.models.NAME]`).
+    """
     own = made.folder / name
     own.mkdir(exist_ok=True)
     for key in ("node.key", "delegate.key"):
@@ -108,11 +143,12 @@ async def node(
         "state": str(own),
         "log_level": "debug",
     }
-    models: dict[str, dict[str, object]] = {MODEL: {"uri": str(weights), "aliases": [ALIAS], "flags": list(flags)}}
+    models: dict[str, Mapping[str, Any]] = {MODEL: {"uri": str(weights), "aliases": [ALIAS], "flags": list(flags)}}
     if embedding:
-        models[EMBEDDING_MODEL] = {"uri": str(EMBEDDING_WEIGHTS), "aliases": [EMBEDDING_ALIAS]}
-    tables = [_toml(f'node.models."{name}"', model) for name, model in models.items()]
-    (own / "waypost.toml").write_text(_toml("node", options) + "".join(tables))
+        models[EMBEDDING_MODEL] = demo.EMBEDDING.options()
+    models.update(further or {})
+    tables = [toml(f'node.models."{name}"', model) for name, model in models.items()]
+    (own / "waypost.toml").write_text(toml("node", options) + "".join(tables))
     command = ("-m", "waypost", "node", "serve", "--config", str(own / "waypost.toml"))
     async with running(command, own / "log.txt") as program, aiohttp.ClientSession() as session:
         await healthy(session, f"{url}/health", program, lambda _: True)
@@ -133,7 +169,3 @@ async def serve_gateway(made: Stack, options: Sequence[str], *, proven: int, tru
         await healthy(session, f"{made.gateway_url}/health", program, lambda health: health["proven"] >= proven)
         made.gateway = program
         yield program
-
-
-def _toml(table: str, options: dict[str, object]) -> str:
-    return f"[{table}]\n" + "".join(f"{key} = {orjson.dumps(value).decode()}\n" for key, value in options.items())

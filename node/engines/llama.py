@@ -1,7 +1,7 @@
 """llama-server: the one file that knows its flags, its routes and its faults.
 
 One server a model, on a Unix socket in a private folder, with everything switched off that is not the OpenAI API. Not
-here: the life of its process (process), how large it is made (sizing).
+here: asking it (child), the life of its process (process), how large it is made (sizing).
 """
 
 from __future__ import annotations
@@ -9,36 +9,31 @@ from __future__ import annotations
 import asyncio
 import os
 import sysconfig
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import aiohttp
-
 from node.chatml import TURN_END, Template
+from node.engines.child import ChildEngine
+from node.engines.engine import Door, EngineError
+from node.engines.environment import for_engine
 from node.engines.llama_dimensions import shorten
 from node.engines.llama_faults import bad_argument, translate
+from node.engines.llama_media import explain, refuse_remote
+from node.engines.llama_requests import reworded
+from node.engines.llama_rerank import rank_by_embedding, rank_by_model
 from node.gguf import Pooling
-from node.process import Process, ProcessLimits
+from node.process import ProcessLimits
 from node.sizing import Sizing
-from relay.call import Call
-from relay.http import make_session
-from relay.stream import Answer, Limits, ask
+from relay.answer import Answer, Limits, Made
+from relay.call import Call, parse_object
+from relay.endpoints import EMBEDDINGS, RERANK
+from relay.errors import ApiError, BadRequest
 
-_BASE_URL = "http://llama"  # a name for the Host header; the socket is the address
 _INSPECT_S = 30.0
-_PROBE_S = 5.0
-# What would change the server behind our back: its own variables, credentials for downloads, our options.
-_DROPPED_VARIABLES = ("LLAMA_", "HF_", "MTMD_", "AIP_", "WAYPOST_")
-# Turns that a thread spins at a barrier before it sleeps. By default it spins on while the thread it waits for has no
-# core: beside two busy processes on 2 cores that took 3 s a token. This costs nothing on a quiet machine.
-_SPIN = "500"
-
-
-class EngineError(Exception):
-    """A llama-server that cannot be used; one line with the fix."""
+_EMBEDDINGS_LIMIT_BYTES = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,7 @@ async def find_build(path: Path | None) -> Build:
     try:
         child = await asyncio.create_subprocess_exec(
             str(found), "--list-devices", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT, env=_environment(os.environ),
+            stderr=asyncio.subprocess.STDOUT, env=for_engine(os.environ),
         )  # fmt: skip
     except OSError as error:
         raise EngineError(f"{found} cannot be run ({error.strerror})") from error
@@ -91,10 +86,11 @@ def _version(own: bool) -> str:
     return "llama.cpp"
 
 
-class LlamaEngine:
-    """One model in one llama-server. `run` keeps it up; `ask` sends it a call.
+class LlamaEngine(ChildEngine):
+    """One model in one llama-server.
 
-    `purpose` is the template that it chats by, or the pooling that it embeds by.
+    `purpose` is the template that it chats by, or the pooling that it embeds or ranks by; `projector` is what lets it
+    see; `workers` are llama.cpp's RPC workers that compute for it.
     """
 
     def __init__(
@@ -109,49 +105,44 @@ class LlamaEngine:
         process_limits: ProcessLimits,
         limits: Limits,
         on_change: Callable[[], None] = lambda: None,
+        *,
+        projector: Path | None = None,
+        workers: Sequence[str] = (),
     ) -> None:
-        self.name = name
-        self.slots = sizing.parallel
-        self._socket = socket
-        self._limits = limits
-        self._session: aiohttp.ClientSession | None = None
-        command = [str(build.path), *_arguments(name, weights, socket, sizing), *_purpose(purpose, socket), *flags]
-        self.process = Process(
-            name, command, _environment(os.environ), prepare=self._prepare, probe=self._healthy,
-            limits=process_limits, hopeless=lambda lines: bad_argument(lines, name), on_change=on_change,
+        command = [str(build.path), *_arguments(name, weights, socket, sizing), *_purpose(purpose, socket)]
+        command += ["--mmproj", str(projector)] if projector else []
+        command += ["--rpc", ",".join(workers)] if workers else []
+        # Media that it cannot decode it hands to ffmpeg, which opens what a playlist names: beside the socket is none.
+        environment = for_engine(os.environ) | {"LLAMA_ARG_VIDEO_FFMPEG_DIR": str(socket.parent)}
+        super().__init__(
+            name, sizing.parallel, [*command, *flags], environment, socket, process_limits, limits,
+            hopeless=lambda lines: bad_argument(lines, name), on_change=on_change,
         )  # fmt: skip
+        self._ranks = purpose is Pooling.RANK
+        self._calls_tools = isinstance(purpose, Template) and "tool" in purpose.text
 
-    def __repr__(self) -> str:
-        return f"<LlamaEngine slots={self.slots} {self.process!r}>"
-
-    async def run(self) -> None:
-        """Keep llama-server up until cancelled."""
-        # The server closes after a stream, though it says keep-alive: a kept connection would break the next call.
-        connector = aiohttp.UnixConnector(str(self._socket), limit=0, force_close=True)
-        async with make_session(connector, connect_s=self._limits.connect_s) as self._session:
-            await self.process.run()
+    @property
+    def door(self) -> Door:
+        return replace(super().door, check=lambda raw: refuse_remote(parse_object(raw)))
 
     async def ask(self, call: Call) -> Answer:
-        """Send the call's body as it stands. Raises ApiError: what the engine finds wrong, or how it failed."""
-        assert self._session is not None
-        answer = await ask(self._session, f"{_BASE_URL}/v1/{call.endpoint.path}", call, {}, self._limits)
-        if not answer.ok:
-            answer.close()
-            raise translate(answer.status, answer.first)
-        if call.dimensions is not None:
-            answer.first = await asyncio.to_thread(shorten, answer.first, call.dimensions)
-        return answer
-
-    def _prepare(self) -> None:
-        self._socket.unlink(missing_ok=True)  # a stale one makes the start fail
-
-    async def _healthy(self) -> bool:
-        assert self._session is not None
+        """Send the call's body as it stands, or make of it what llama-server knows. Raises ApiError."""
+        if call.endpoint is RERANK:
+            return await (rank_by_model if self._ranks else rank_by_embedding)(self.forward, call)
+        refuse_remote(call.fields)
         try:
-            async with asyncio.timeout(_PROBE_S), self._session.get(f"{_BASE_URL}/health") as response:
-                return response.status == 200
-        except (TimeoutError, aiohttp.ClientError, OSError):
-            return False
+            answer = await self.forward(reworded(call, self._calls_tools))
+        except BadRequest as error:
+            raise explain(error, call.fields) from error
+        dimensions = call.fields.get("dimensions") if call.endpoint is EMBEDDINGS else None
+        if dimensions is None:
+            return answer
+        async with answer:
+            whole = await answer.whole(_EMBEDDINGS_LIMIT_BYTES)
+        return Made(await asyncio.to_thread(shorten, whole, dimensions))
+
+    def translate(self, status: int, body: bytes) -> ApiError:
+        return translate(status, body)
 
 
 def _arguments(name: str, weights: Path, socket: Path, sizing: Sizing) -> list[str]:
@@ -169,6 +160,8 @@ def _arguments(name: str, weights: Path, socket: Path, sizing: Sizing) -> list[s
 
 def _purpose(purpose: Template | Pooling, socket: Path) -> list[str]:
     """To chat by a template, or to embed by a pooling: a server started for one does not do the other."""
+    if purpose is Pooling.RANK:
+        return ["--reranking"]
     if isinstance(purpose, Pooling):
         return ["--embedding", "--pooling", purpose.name.lower()]
     return _templating(purpose, socket)
@@ -182,9 +175,3 @@ def _templating(template: Template, socket: Path) -> list[str]:
     file = socket.with_suffix(".jinja")
     file.write_text(template.text)
     return ["--jinja", "--chat-template-file", str(file), "--reverse-prompt", TURN_END]
-
-
-def _environment(ours: Mapping[str, str]) -> dict[str, str]:
-    return {"GOMP_SPINCOUNT": _SPIN} | {
-        name: value for name, value in ours.items() if not name.startswith(_DROPPED_VARIABLES)
-    }

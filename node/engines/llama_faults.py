@@ -31,6 +31,7 @@ _RETRY_S = 1
 _BEYOND_BATCH = re.compile(
     r"(?P<what>.* is too large to process)\. increase the physical batch size \(current batch size: (?P<limit>\d+)\)"
 )
+_NO_RPC = "RPC not supported in this build"
 _BAD_ARGUMENT = re.compile(r"error: invalid argument: .*|error while handling argument .*")
 
 
@@ -57,6 +58,9 @@ def translate(status: int, body: bytes) -> ApiError:
 def bad_argument(lines: Sequence[str], model: str) -> str | None:
     """Why llama-server did not take its command line, if that is what it wrote: one line that names the fix."""
     said = next((line for line in lines if _BAD_ARGUMENT.fullmatch(line)), None)
+    if said and _NO_RPC in said:
+        fix = f"build it with GGML_RPC=ON (make does), or drop rpc from [node.models.{model}]"
+        return f"this llama-server was built without RPC workers; {fix}"
     return said and f"llama-server says '{said}'; change flags in [node.models.{model}]"
 
 

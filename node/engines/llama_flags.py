@@ -23,7 +23,7 @@ _REFUSED: tuple[tuple[str, tuple[str, ...]], ...] = (
     (_WEIGHTS, ("--model", "-m", "--model-url", "-mu", "--docker-repo", "-dr", "--hf-repo", "-hf", "-hfr", "--hf-file",
                 "-hff", "--hf-token", "-hft", "--models-dir", "--models-preset", "--models-max", "--models-autoload",
                 "--no-models-autoload")),
-    ("this version serves text, and a projector would let callers have links fetched",
+    ("set projector = FILE",
      ("--mmproj", "-mm", "--mmproj-url", "-mmu", "--mmproj-auto")),
     (_DOWNLOAD, ("--spec-draft-hf", "-hfd", "-hfrd", "--hf-repo-draft")),
     (_NAME, ("--alias", "-a")),
@@ -34,6 +34,7 @@ _REFUSED: tuple[tuple[str, tuple[str, ...]], ...] = (
                "--no-ui", "--webui", "--no-webui", "--ui-config", "--webui-config",
                "--ui-config-file", "--webui-config-file",
                "--ui-mcp-proxy", "--webui-mcp-proxy", "--no-ui-mcp-proxy", "--no-webui-mcp-proxy", "--media-path",
+               "--video-ffmpeg-dir",
                "--cors-origins", "--cors-methods", "--cors-headers", "--cors-credentials", "--no-cors-credentials")),
     (_TEMPLATE, ("--chat-template", "--chat-template-file", "--jinja", "--no-jinja")),
     ("set context = TOKENS, per request", ("--ctx-size", "-c", "--kv-unified-per-slot", "--kv-unified", "-kvu",
@@ -44,7 +45,8 @@ _REFUSED: tuple[tuple[str, tuple[str, ...]], ...] = (
     (_LOGS, ("--log-disable", "--log-file", "--log-jsonl", "--log-prompts-dir", "--log-colors")),
     (_EXITS, ("--help", "-h", "--usage", "--version", "--completion-bash", "--cache-list", "-cl", "--list-devices")),
     ("set kind = 'embedding'", ("--embedding", "--embeddings")),
-    ("this version does not rerank", ("--rerank", "--reranking")),
+    ("set rpc = ['HOST:PORT']", ("--rpc",)),
+    ("set kind = 'rerank'", ("--rerank", "--reranking")),
 )  # fmt: skip
 
 

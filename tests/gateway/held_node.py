@@ -13,7 +13,8 @@ from aiohttp import web
 from gateway.challenge import PATH
 from registry.keys import NodeKey
 from registry.signing import challenge_message
-from relay.http import make_app, serve
+from relay.http import make_app
+from relay.serving import serve
 
 
 @dataclass

@@ -16,7 +16,8 @@ from gateway.challenge import PATH
 from registry.advert import Advert
 from registry.keys import NodeKey
 from registry.signing import challenge_message
-from relay.http import make_app, make_connector, make_session, serve
+from relay.http import make_app, make_connector, make_session
+from relay.serving import serve
 from tests.gateway.adverts import address, offer
 
 Answer = Callable[[dict[str, Any]], Awaitable[web.StreamResponse]]

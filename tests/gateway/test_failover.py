@@ -125,9 +125,11 @@ async def test_failures_are_counted_by_cause_and_nothing_stays_in_flight(
     scene: Scene, session: aiohttp.ClientSession
 ) -> None:
     await chat(session, scene.stack, "dead-only")
+    await chat(session, scene.stack, "fail-only")
     async with session.get(f"{scene.stack.gateway_url}/metrics") as response:
         metrics = await response.text()
     assert 'waypost_gateway_node_failures_total{cause="connect_failed"}' in metrics
+    assert 'cause="status_502"' in metrics, "what a node says of its own failure is no label"
     assert "waypost_gateway_in_flight 0.0" in metrics
 
 

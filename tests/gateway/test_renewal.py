@@ -20,7 +20,8 @@ from gateway.snapshot import Memory, Snapshot
 from registry.advert import Envelope
 from registry.keys import NodeKey
 from registry.trust import Policy, Trust
-from relay.http import make_app, serve
+from relay.http import make_app
+from relay.serving import serve
 from tests.gateway.prover import client
 from tests.gateway.scene import Operator
 from tests.programs import until

@@ -18,14 +18,16 @@ from gateway.config import GatewayConfig
 from gateway.failover import Failover
 from gateway.keys import KeyRing
 from gateway.metrics import Metrics
+from gateway.proxying import Proxy
 from gateway.refresh import Follower
 from gateway.snapshot import Snapshot
 from gateway.tokens import Tokens
 from registry.backend import Backend
 from registry.keys import NodeKey
 from registry.trust import Policy, Trust
-from relay.http import serve
-from relay.stream import Limits
+from relay.answer import Limits
+from relay.call import BodyLimits
+from relay.serving import serve
 from tests.gateway.prover import client
 
 
@@ -62,8 +64,10 @@ async def whole_gateway(folder: Path, backends: Sequence[Backend], trust: tuple[
             backends, Trust(Policy.parse(trust, True)), prover, session, Snapshot(folder, (), "here"), {}, clock.now,
             balance.forget,
         )  # fmt: skip
-        failover = Failover(session, balance, Tokens(key), Limits(5, 5, 5), lambda _: None)
-        gateway = Gateway(config, KeyRing(None), follower, prover, failover, metrics)
+        limits, tokens = Limits(5, 5, 5), Tokens(key)
+        failover = Failover(session, balance, tokens, limits, lambda _: None)
+        proxy = Proxy(KeyRing(None), session, balance, tokens, BodyLimits(), limits, lambda _: None)
+        gateway = Gateway(config, KeyRing(None), follower, prover, failover, proxy, metrics)
         metrics.registries(follower.registries)
         ready = lambda _, port: bound.set_result(port)  # noqa: E731
         tasks = [

@@ -108,11 +108,16 @@ def test_own_keys_stand_in_a_file_plain_or_hashed(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(f"# ours\nplain-key\n\nsha256:{hashlib.sha256(b'hashed-key').hexdigest()}\n")
     checked = access(f"keys:{file}", GATEWAY.public)
-    for key in ("plain-key", "hashed-key"):
-        assert checked.caller({"Authorization": f"Bearer {key}"}).gateway is None
+    for key in ("plain-key", "hashed-key"):  # shown as by clients of OpenAI, and of Anthropic
+        for headers in (
+            {"Authorization": f"Bearer {key}"},
+            {"X-Api-Key": key},
+        ):
+            assert checked.caller(headers).gateway is None
     assert checked.caller(shown(token())).gateway
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic plain-key"}, shown("x"),
-                    {"Authorization": "Bearer \udcff"}):  # fmt: skip
+                    {"Authorization": "Bearer \udcff"}, {"X-Api-Key": "wrong"}, {"X-Api-Key": "\udcff"},
+                    {"X-Api-Key": ""}, {"Authorization": "Bearer wrong", "X-Api-Key": "plain-key"}):  # fmt: skip
         with pytest.raises(Unauthorized):
             checked.caller(headers)
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from node.config import ModelConfig, NodeConfig
+from node.config import NodeConfig
 from node.engines.llama_flags import check_flags
+from node.model_config import ModelConfig
 from node.uri import WeightsUri
 
 MODEL = {"model": ("m=/w.gguf",)}
@@ -41,7 +42,7 @@ def test_models_come_from_options_and_from_the_file() -> None:
         ({"model": ("m=hf://o/r/f.gguf",)}, "this version does not open hf:// yet"),
         ({"model": ("m=https://h/f.gguf",)}, "this version does not open https:// yet"),
         ({"model": ("m=aleph://abc",)}, "this version does not open aleph:// yet"),
-        ({"model": ("m=openai+http://127.0.0.1:1",)}, "this version does not open openai+http:// yet"),
+        ({"model": ("m=openai+http://127.0.0.1:1/x",)}, "without path, query or fragment"),
         ({"model": ("m=s3://b/k",)}, "s3: is not known; give the path"),
         ({"model": ("m=/w.gguf#sha256=abc",)}, "64 lower-case hex digits"),
         ({"model": ("m=/w.gguf#md5=abc",)}, "must be sha256="),

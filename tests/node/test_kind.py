@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from gguf import PoolingType
 
 from node.gguf import Metadata, Pooling, read_metadata
-from node.kind import Kind, KindError, kind_of, pooling_of
+from node.kind import Kind, KindError, kind_of, kind_of_files, pooling_of
 from tests.stack import EMBEDDING_WEIGHTS
 
 
@@ -23,6 +25,7 @@ def _metadata(architecture: str, pooling: Pooling | None = None) -> Metadata:
         ("bert", Pooling.MEAN, Kind.EMBEDDING, Pooling.MEAN),
         ("bert", Pooling.CLS, Kind.EMBEDDING, Pooling.CLS),
         ("nomic-bert", None, Kind.EMBEDDING, Pooling.MEAN),
+        ("bert", Pooling.RANK, Kind.RERANK, Pooling.MEAN),
     ],
 )
 def test_the_gguf_says_what_it_is(architecture: str, pooling: Pooling | None, kind: Kind, pooled: Pooling) -> None:
@@ -39,8 +42,10 @@ def test_settings_win() -> None:
 def test_what_cannot_be_served_so_is_refused_with_the_fix() -> None:
     with pytest.raises(KindError, match="drop kind = 'chat'"):
         kind_of("chat", _metadata("bert", Pooling.MEAN))
-    with pytest.raises(KindError, match="reranker"):
-        kind_of("auto", _metadata("bert", Pooling.RANK))
+    with pytest.raises(KindError, match="give another model"):
+        kind_of("speech", _metadata("llama"))
+    with pytest.raises(KindError, match="looks like speech"):
+        kind_of_files("image", Path("voice.onnx"))
 
 
 def test_every_pooling_of_llama_cpp_is_known() -> None:
@@ -53,5 +58,6 @@ def test_the_header_of_a_file_says_how_it_pools() -> None:
 
 
 def test_endpoints_follow() -> None:
-    assert Kind.CHAT.endpoints == ("chat.completions", "completions")
-    assert Kind.EMBEDDING.endpoints == ("embeddings",)
+    assert Kind.CHAT.endpoints == ("chat.completions", "completions", "messages", "proxy", "responses")
+    assert Kind.EMBEDDING.endpoints == ("embeddings", "proxy", "rerank")
+    assert Kind.RERANK.endpoints == ("proxy", "rerank")

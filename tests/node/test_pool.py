@@ -14,8 +14,8 @@ from node.engines.llama import Build, LlamaEngine
 from node.pool import Pool, PoolLimits
 from node.process import ProcessLimits
 from node.sizing import Sizing
+from relay.answer import Limits
 from relay.errors import TooManyRequests, Unavailable
-from relay.stream import Limits
 from tests.programs import until
 
 
@@ -51,7 +51,7 @@ async def hold(pool: Pool, until_set: asyncio.Event, entered: list[int] | None =
 
 async def test_slots_are_given_in_the_order_they_were_asked_for(tmp_path: Path, fake_llama: Path) -> None:
     async with pooled(tmp_path, fake_llama, PoolLimits()) as (pool, engine):
-        await engine.process.ensure_ready(10)
+        await engine.life.ensure_ready(10)
         gate, entered = asyncio.Event(), list[int]()
         tasks = [asyncio.create_task(hold(pool, gate, entered, number)) for number in range(5)]
         await until(lambda: counts(pool) == (2, 3), 5)
@@ -63,7 +63,7 @@ async def test_slots_are_given_in_the_order_they_were_asked_for(tmp_path: Path, 
 
 async def test_counts_are_zero_after_cancellations_at_every_point(tmp_path: Path, fake_llama: Path) -> None:
     async with pooled(tmp_path, fake_llama, PoolLimits(queue_s=5)) as (pool, engine):
-        await engine.process.ensure_ready(10)
+        await engine.life.ensure_ready(10)
         for steps in range(12):
             gate = asyncio.Event()
             tasks = [asyncio.create_task(hold(pool, gate)) for _ in range(6)]
@@ -81,7 +81,7 @@ async def test_counts_are_zero_after_cancellations_at_every_point(tmp_path: Path
 
 async def test_a_full_queue_is_refused_at_once_and_a_long_wait_in_time(tmp_path: Path, fake_llama: Path) -> None:
     async with pooled(tmp_path, fake_llama, PoolLimits(queue_s=0.05, queue=1)) as (pool, engine):
-        await engine.process.ensure_ready(10)
+        await engine.life.ensure_ready(10)
         gate = asyncio.Event()
         tasks = [asyncio.create_task(hold(pool, gate)) for _ in range(3)]
         await until(lambda: counts(pool) == (2, 1), 5)
@@ -99,7 +99,7 @@ async def test_a_full_queue_is_refused_at_once_and_a_long_wait_in_time(tmp_path:
 async def test_a_starting_engine_is_waited_for(tmp_path: Path, fake_llama: Path) -> None:
     async with pooled(tmp_path, fake_llama, PoolLimits(ready_s=10), "--late", "0.3") as (pool, _):
         async with pool.lease("m") as engine:
-            assert engine.process.starts == 1
+            assert engine.life.starts == 1
         assert counts(pool) == (0, 0)
 
 
@@ -114,11 +114,11 @@ async def test_an_engine_that_does_not_come_is_503_with_retry_after(tmp_path: Pa
 
 async def test_draining_refuses_what_is_new_and_waits_for_what_runs(tmp_path: Path, fake_llama: Path) -> None:
     async with pooled(tmp_path, fake_llama, PoolLimits()) as (pool, engine):
-        await engine.process.ensure_ready(10)
+        await engine.life.ensure_ready(10)
         assert await pool.drain(0.0)
         gate = asyncio.Event()
     async with pooled(tmp_path, fake_llama, PoolLimits()) as (pool, engine):
-        await engine.process.ensure_ready(10)
+        await engine.life.ensure_ready(10)
         tasks = [asyncio.create_task(hold(pool, gate)) for _ in range(3)]
         await until(lambda: counts(pool) == (2, 1), 5)
         assert not await pool.drain(0.01)
@@ -128,3 +128,16 @@ async def test_draining_refuses_what_is_new_and_waits_for_what_runs(tmp_path: Pa
         gate.set()
         assert await draining
         await asyncio.gather(*tasks)
+
+
+async def test_a_drain_waits_for_bodies_that_are_still_read_and_lets_them_in(tmp_path: Path, fake_llama: Path) -> None:
+    async with pooled(tmp_path, fake_llama, PoolLimits()) as (pool, engine):
+        await engine.life.ensure_ready(10)
+        with pool.admitting():
+            assert not await pool.drain(0.0)
+            async with pool.lease("m", admitted=True):
+                assert counts(pool) == (1, 0)
+            assert not await pool.drain(0.0)
+        assert await pool.drain(0.0)
+        with pytest.raises(Unavailable), pool.admitting():
+            pass

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from node.process import NotReady, Process, ProcessLimits, State
+from node.life import NotReady, State
+from node.process import Process, ProcessLimits
 from node.tail import Tail
 from tests.node.agent import alive
 from tests.programs import until

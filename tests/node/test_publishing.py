@@ -116,7 +116,8 @@ async def test_it_says_what_to_run_waits_for_the_delegation_and_publishes(
             assert (await response.json())["operators"] == [operator.wallet.address]
     assert (advert.operator, advert.node, advert.url) == (operator.wallet.address, node.key, URL)
     (offer,) = advert.offers
-    assert (offer.model, offer.aliases, offer.endpoints) == ("small", ("s",), ("chat.completions", "completions"))
+    assert (offer.model, offer.aliases) == ("small", ("s",))
+    assert offer.endpoints == ("chat.completions", "completions", "messages", "proxy", "responses")
     assert offer.weights_sha256 == sha256(small_gguf)
     assert offer.template_sha256 == hashlib.sha256(b"{{ messages }}").hexdigest()
     assert (offer.quantization, offer.context_length, offer.parallel) == ("Q4_K_M", 4096, 4)

@@ -127,7 +127,7 @@ async def test_a_model_has_several_names(served: Agent, http: aiohttp.ClientSess
     assert status == 200
     assert item["id"] == "smollm2-135m"
     assert item["aliases"] == ["smollm2", "org/small:q4"]
-    assert item["endpoints"] == ["chat.completions", "completions"]
+    assert item["endpoints"] == ["chat.completions", "completions", "messages", "proxy", "responses"]
     assert (item["context_length"], item["weights_sha256"], item["nodes"]) == (512, digest, 1)
     assert item["price"] == [{"unit": "usd/1M prompt tokens", "amount": "0.05"}]
 
@@ -158,9 +158,9 @@ async def test_a_name_that_is_none_is_404(served: Agent, http: aiohttp.ClientSes
         ({"n": 99}, "invalid_request"),
         ({"messages": [{"role": "user", "content": "word " * 2000}]}, "context_length_exceeded"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://127.0.0.1:9/"}}]}]},
-         "invalid_request"),
+         "remote_media"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}]}]},
-         "invalid_request"),
+         "remote_media"),
     ],
 )  # fmt: skip
 async def test_what_llama_server_finds_wrong_is_the_caller_s_400(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from node.config import ModelConfig
 from node.gguf import Metadata, Pooling
 from node.hardware import Hardware
 from node.kind import Kind
+from node.model_config import ModelConfig
 from node.sizing import size
 
 GIB = 1024**3

@@ -84,3 +84,42 @@ def test_the_model_s_own_template_is_used_unless_chatml_is_asked_for() -> None:
     assert choose("auto", None).text == choose("chatml", "own").text == CHATML
     with pytest.raises(TemplateError, match="set template = 'chatml'"):
         choose("model", None)
+
+
+def test_of_several_files_each_counts_those_of_one_name_too(small_gguf: Path, tmp_path: Path) -> None:
+    beside = [tmp_path / folder / small_gguf.name for folder in ("a", "b")]
+    for number, file in enumerate(beside):
+        file.parent.mkdir()
+        file.write_bytes(bytes([number]) * 7)
+    alone = open_weights(WeightsUri(small_gguf), tmp_path)
+    all_of_it = open_weights(WeightsUri(small_gguf), tmp_path, beside)
+    assert all_of_it.size_bytes == alone.size_bytes + 14
+    beside[0].write_bytes(b"another")
+    assert open_weights(WeightsUri(small_gguf), tmp_path, beside).sha256 != all_of_it.sha256
+    with pytest.raises(WeightsError, match="the sha256 of its 3 files together is"):
+        open_weights(WeightsUri(small_gguf, alone.sha256), tmp_path, beside)
+
+
+def test_what_a_download_leaves_in_a_folder_is_not_the_model(tmp_path: Path) -> None:
+    folder = tmp_path / "whisper"
+    folder.mkdir()
+    (folder / "model.bin").write_bytes(b"weights")
+    before = open_weights(WeightsUri(folder), tmp_path).sha256
+    left = folder / ".cache" / "huggingface" / "download"
+    left.mkdir(parents=True)
+    (left / "model.bin.metadata").write_text("1795226868")
+    assert open_weights(WeightsUri(folder), tmp_path).sha256 == before
+    hidden = tmp_path / ".models" / "whisper"
+    hidden.parent.mkdir()
+    folder.rename(hidden)
+    assert open_weights(WeightsUri(hidden), tmp_path).sha256 == before, "where the folder itself stands says nothing"
+
+
+def test_what_is_no_projector_is_named(small_gguf: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.bin"
+    other.write_bytes(b"PK" + b"x" * 100)
+    for projector, why in ((other, "other.bin: it does not begin with GGUF"), (small_gguf, "it is no projector")):
+        with pytest.raises(WeightsError, match=why):
+            open_weights(WeightsUri(small_gguf), tmp_path, projector=projector)
+    with pytest.raises(WeightsError, match=r"gone\.gguf: there is no such file"):
+        open_weights(WeightsUri(small_gguf), tmp_path, projector=tmp_path / "gone.gguf")

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from relay.http import make_app, serve
+from relay.http import make_app
+from relay.serving import serve
 
 LIMIT_BYTES = 4096
 _ANSWER_LIMIT_S = 10.0

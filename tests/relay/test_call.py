@@ -11,7 +11,8 @@ import orjson
 import pytest
 from aiohttp import web
 
-from relay.call import CHAT, COMPLETIONS, Call, Endpoint
+from relay.call import BodyLimits, Call
+from relay.endpoints import CHAT, COMPLETIONS, Endpoint
 from relay.http import Handler
 from tests.relay.serving import LIMIT_BYTES, Served, serving
 
@@ -22,7 +23,7 @@ PROMPT: dict[str, Any] = {"model": "m", "prompt": "Once"}
 
 def _reader(endpoint: Endpoint) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        call = await Call.read(request, endpoint, LIMIT_BYTES)
+        call = await Call.read(request, endpoint, BodyLimits(LIMIT_BYTES))
         told = {"model": call.model, "stream": call.stream, "endpoint": call.endpoint.name, "id": call.request_id}
         return web.json_response({**told, "body": call.body.decode()})
 

@@ -9,6 +9,7 @@ import pytest
 
 from relay import errors
 from relay.errors import ApiError, BadRequest, BadUpstream, from_status, from_upstream
+from relay.events import CHAT_EVENTS
 
 STATUSES = {
     errors.BadRequest: (400, "invalid_request_error"),
@@ -48,7 +49,7 @@ def test_the_envelope_always_has_all_four_fields() -> None:
 
 
 def test_an_event_is_one_line_even_where_the_message_has_several() -> None:
-    event = BadUpstream("One\nand two").event()
+    event = CHAT_EVENTS.error(BadUpstream("One\nand two"))
     assert event.startswith(b"data: {")
     assert event.endswith(b"\n\n")
     assert b"\n" not in event[:-2]

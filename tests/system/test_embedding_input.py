@@ -33,6 +33,7 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "negative dimensions": (_body(dimensions=-1), "dimensions", "invalid_dimensions"),
     "dimensions that are text": (_body(dimensions="many"), "dimensions", "invalid_dimensions"),
     "an unknown encoding": (_body(encoding_format="int8"), "encoding_format", "invalid_value"),
+    "no encoding": (_body(encoding_format=None), "encoding_format", "invalid_value"),
     "a stream": (_body(stream=True), "stream", "invalid_value"),
     "too long an input": (_body(input="word " * 600), "input", "context_length_exceeded"),
     "too long an input among others": (_body(input=["x", "word " * 600, "y"]), "input", "context_length_exceeded"),
@@ -71,4 +72,4 @@ async def test_an_embedding_model_does_not_chat(
     async with session.post(base + path, json={"model": EMBEDDING_MODEL, **asked}) as response:
         error = (await response.json())["error"]
         assert (response.status, error["code"], error["param"]) == (400, "unsupported_endpoint", "model")
-    assert error["message"].endswith("it serves embeddings.")
+    assert error["message"].endswith("it serves embeddings, proxy, rerank.")

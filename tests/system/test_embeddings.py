@@ -131,7 +131,11 @@ async def test_many_at_once(client: AsyncOpenAI) -> None:
 async def test_every_name_and_base_leads_there(stack: Stack) -> None:
     item = await AsyncOpenAI(base_url=stack.base_url, api_key="x").models.retrieve(EMBEDDING_MODEL)
     told = item.model_dump()
-    assert (told["endpoints"], told["aliases"], told["context_length"]) == (["embeddings"], [EMBEDDING_ALIAS], 512)
+    assert (told["endpoints"], told["aliases"], told["context_length"]) == (
+        ["embeddings", "proxy", "rerank"],
+        [EMBEDDING_ALIAS],
+        512,
+    )
     for base in ("/v1", "/v1-openai", f"/vm/{stack.nodes[0].key}/v1", f"/vm/{stack.nodes[0].key}/v1-openai"):
         client = AsyncOpenAI(base_url=stack.gateway_url + base, api_key="x", max_retries=0)
         for name in (EMBEDDING_ALIAS, f"{EMBEDDING_MODEL}@{told['weights_sha256'][:8]}"):
@@ -176,7 +180,9 @@ async def test_a_chat_model_embeds_where_it_is_told_to(tmp_path: Path, weights: 
 async def test_the_openapi_documents_have_it(stack: Stack, session: aiohttp.ClientSession) -> None:
     for base in (stack.gateway_url, stack.nodes[0].url):
         async with session.get(f"{base}/openapi.json") as response:
-            paths = orjson.loads(await response.read())["paths"]
+            document = orjson.loads(await response.read())
+        assert document["components"]["schemas"]["embeddings.request"]["required"] == ["model", "input"]
         for prefix in ("/v1", "/v1-openai"):
-            schema = paths[f"{prefix}/embeddings"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-            assert schema["required"] == ["model", "input"]
+            operation = document["paths"][f"{prefix}/embeddings"]["post"]
+            schema = operation["requestBody"]["content"]["application/json"]["schema"]
+            assert schema == {"$ref": "#/components/schemas/embeddings.request"}

@@ -1,0 +1,108 @@
+"""`/model/proxy/{path}` on a gateway: to a node that offers the model, and to another one where that may be.
+
+Not here: what a name means (directory), who is asked next (attempts), and reading and carrying (relay.proxying).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
+
+import aiohttp
+from aiohttp import web
+
+from gateway.attempts import Attempts
+from gateway.directory import Route
+from gateway.groups import Candidate
+from gateway.keys import KeyRing
+from gateway.tls import verification
+from gateway.tokens import Tokens
+from relay import websockets
+from relay.answer import Limits, Relayed
+from relay.call import BodyLimits
+from relay.errors import (
+    ApiError,
+    BadUpstream,
+    ConnectFailed,
+    Reset,
+    TooManyRequests,
+    Unavailable,
+    UpstreamTimeout,
+    from_upstream,
+)
+from relay.http import MODEL_HEADER, NODE_HEADER, TOKEN_HEADER
+from relay.proxying import ProxyCall, carry, read, send
+from relay.target import PREFIX
+
+_NODES_FAULT = "gateway_not_allowed"  # of its 403s; its others say that a path is not open
+_WEAK = (ConnectFailed, Reset, UpstreamTimeout, TooManyRequests, Unavailable)  # other failures are the engine's
+_Answer = TypeVar("_Answer")
+
+
+class Proxy:
+    """Sends requests to nodes. Owns nothing but the way there: connections are the session's."""
+
+    def __init__(
+        self,
+        keys: KeyRing,
+        session: aiohttp.ClientSession,
+        attempts: Attempts,
+        tokens: Tokens,
+        body_limits: BodyLimits,
+        limits: Limits,
+    ) -> None:
+        self._keys = keys
+        self._session = session
+        self._attempts = attempts
+        self._tokens = tokens
+        self._body_limits = body_limits
+        self._limits = limits
+
+    async def handle(self, request: web.Request, resolve: Callable[[str], Route]) -> web.StreamResponse:
+        """One request, from its head to the node's last byte. `resolve` says which nodes a model means in it."""
+        caller = self._keys.caller(request)
+        async with read(request, self._body_limits, self._limits.head_s) as call:
+            route = resolve(call.model)
+            caller.require(call.model, call.model.partition("@")[0], route.model)
+            if call.websocket:
+                return await self._relay_websocket(request, call, route)
+            async with self._answered(call, route.candidates, lambda to: self._ask(call, route.model, to)) as found:
+                candidate, answer = found
+                async with answer:
+                    return await carry(request, answer, self._limits, {NODE_HEADER: candidate.node})
+
+    async def _relay_websocket(self, request: web.Request, call: ProxyCall, route: Route) -> web.StreamResponse:
+        async def connect(to: Candidate) -> aiohttp.ClientWebSocketResponse:
+            headers = {"X-Request-Id": call.request_id, **call.headers, **self._headers(to, route.model)}
+            url = call.target.url(to.url + PREFIX)
+            return await websockets.connect(self._session, request, url, headers, self._limits, _tls(to))
+
+        async with self._answered(call, route.candidates, connect) as (candidate, upstream):
+            return await websockets.relay(request, upstream, self._limits, {NODE_HEADER: candidate.node})
+
+    def _answered(
+        self, call: ProxyCall, candidates: Sequence[Candidate], ask: Callable[[Candidate], Awaitable[_Answer]]
+    ) -> AbstractAsyncContextManager[tuple[Candidate, _Answer]]:
+        async def let_in(to: Candidate) -> _Answer:
+            try:
+                return await ask(to)
+            except ApiError as error:
+                if error.status == 401 or error.code == _NODES_FAULT:
+                    text = "The node does not let this gateway in."
+                    raise BadUpstream(text, code="upstream_refused") from error
+                raise
+
+        return self._attempts.first(call, candidates, let_in, weak=_WEAK)
+
+    async def _ask(self, call: ProxyCall, model: str, to: Candidate) -> Relayed:
+        headers = self._headers(to, model)
+        return await send(self._session, to.url + PREFIX, call, headers, self._limits, from_upstream, _tls(to))
+
+    def _headers(self, to: Candidate, model: str) -> dict[str, str]:
+        return {TOKEN_HEADER: self._tokens.token(to.node, time.time()), MODEL_HEADER: model}
+
+
+def _tls(candidate: Candidate) -> aiohttp.Fingerprint | bool:
+    return verification(candidate.believed.advert.tls_spki_sha256)

@@ -1,0 +1,218 @@
+"""What came back for a call: from an upstream, or made by the node that answers it.
+
+Whatever its source, `first` is at hand, and `pieces` gives it and what follows. Not here: asking (stream), and carrying
+it to the client (stream).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+import aiohttp
+
+from relay.errors import BadUpstream, Reset, UpstreamTimeout
+
+EVENT_STREAM = "text/event-stream"
+_PASSED_BACK = ("Content-Type", "Content-Language", "Cache-Control")
+_ERROR_BODY_LIMIT_BYTES = 256 * 1024
+_HELD_BYTES = 1024 * 1024  # of an answer that is not a stream: so long another upstream can still be asked
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Named time limits, in seconds. There is none on the length of a stream that goes on."""
+
+    connect_s: float = 5.0
+    head_s: float = 600.0  # a long prefill, or a whole answer that is not streamed, comes before the first byte
+    gap_s: float = 120.0  # between two pieces of a stream
+
+
+class Answer(Protocol):
+    """An answer whose head and first bytes are there. Leaving its context gives back what it holds."""
+
+    first: bytes
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def streamed(self) -> bool:
+        """Whether more may follow `first`."""
+        ...
+
+    @property
+    def length(self) -> int | None:
+        """Bytes of the whole body, where that is known."""
+        ...
+
+    def headers(self) -> dict[str, str]:
+        """The few that pass on."""
+        ...
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """The bytes in the order they came, `first` included. Raises ApiError where they break off."""
+        ...
+
+    def close(self) -> None: ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class _Closing:
+    """Closes at the end of its context."""
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Relayed(_Closing):
+    """An upstream's answer. Closing it closes the connection, unless all was read: then it is pooled again already."""
+
+    def __init__(self, response: aiohttp.ClientResponse, limits: Limits) -> None:
+        self._response = response
+        self._limits = limits
+        self._ended = False
+        self.first = b""
+
+    def __repr__(self) -> str:
+        return f"<Relayed {self.status} {'ended' if self._ended else 'open'}>"
+
+    @property
+    def status(self) -> int:
+        return self._response.status
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def streamed(self) -> bool:
+        return not self._ended
+
+    @property
+    def length(self) -> int | None:
+        return self._response.content_length
+
+    def header(self, name: str) -> str | None:
+        return self._response.headers.get(name)
+
+    def headers(self) -> dict[str, str]:
+        """Only the named headers come back."""
+        return {name: self._response.headers[name] for name in _PASSED_BACK if name in self._response.headers}
+
+    def check_plain(self) -> None:
+        """Raises BadUpstream for compressed bytes: the header that says so does not pass on."""
+        if self.header("Content-Encoding") not in (None, "identity"):
+            raise BadUpstream("The upstream compressed its answer, unasked.", code="upstream_encoding")
+
+    async def begin(self, flows: bool) -> None:
+        """Read the first bytes of a stream, or the whole of anything else that is not large.
+
+        Raises Reset, BadUpstream or UpstreamTimeout.
+        """
+        if self.ok:
+            self.check_plain()
+        if self.ok and (flows or self._response.content_type == EVENT_STREAM):
+            self.first = await self._next(self._limits.head_s)
+            if not self.first:
+                raise Reset("The upstream's stream ended before it began.", code="upstream_broken")
+        elif self.ok:
+            await self._read(_HELD_BYTES)
+        else:
+            await self._read(_ERROR_BODY_LIMIT_BYTES)
+            if not self._ended:
+                raise BadUpstream("The upstream's answer is too large.", code="upstream_too_large")
+
+    async def whole(self, limit_bytes: int) -> bytes:
+        """All of the body, for those who must read it. Raises BadUpstream for a longer one, and as `pieces` does."""
+        await self._read(limit_bytes)
+        if not self._ended:
+            raise BadUpstream("The upstream's answer is too large.", code="upstream_too_large")
+        return self.first
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The bytes in the order they came. Raises Reset or UpstreamTimeout where they break off."""
+        if self.first:
+            yield self.first
+        while not self._ended and (piece := await self._next(self._limits.gap_s)):
+            yield piece
+
+    def close(self) -> None:
+        self._response.close()
+
+    async def _read(self, limit_bytes: int) -> None:
+        read = bytearray(self.first)
+        while len(read) <= limit_bytes and (piece := await self._next(self._limits.gap_s)):
+            read += piece
+        self.first = bytes(read)
+
+    async def _next(self, limit_s: float) -> bytes:
+        """The next bytes, empty at the end."""
+        try:
+            async with asyncio.timeout(limit_s):
+                piece = await self._response.content.readany()
+        except TimeoutError as error:
+            raise UpstreamTimeout("The upstream fell silent.", code="gap_timeout") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise Reset("The upstream broke off its answer.", code="upstream_broken") from error
+        self._ended = not piece
+        return piece
+
+
+class Made(_Closing):
+    """An answer that the node itself makes: `first`, and what `rest` gives, if more follows."""
+
+    status = 200
+
+    def __init__(
+        self, first: bytes, content_type: str = "application/json", rest: AsyncIterator[bytes] | None = None
+    ) -> None:
+        self.first = first
+        self._content_type = content_type
+        self._rest = rest
+
+    def __repr__(self) -> str:
+        return f"<Made {self._content_type} first={len(self.first)}>"
+
+    @property
+    def streamed(self) -> bool:
+        return self._rest is not None
+
+    @property
+    def length(self) -> int | None:
+        return len(self.first) if self._rest is None else None
+
+    def headers(self) -> dict[str, str]:
+        return {"Content-Type": self._content_type}
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        if self.first:
+            yield self.first
+        if self._rest is not None:
+            async for piece in self._rest:
+                yield piece
+
+    def close(self) -> None:
+        """Nothing is held but by `rest`, which is closed where it was opened."""
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(self._rest, AsyncGenerator):
+            await self._rest.aclose()
