@@ -1,50 +1,36 @@
-"""A chat as any client would have it: streamed, and whole or failed."""
+"""A chat as any client would have it: streamed, printed as it comes, and whole or failed."""
 
 from __future__ import annotations
 
-import aiohttp
-import orjson
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
-_LIMIT_S = 300.0
+from deploy.trial import CallFailed, Trial
+
+PATH = "/v1/chat/completions"
 _SYSTEM = "You answer briefly."
 _QUESTION = "In one sentence: what is a waypost?"
 
 
-class CallFailed(Exception):
-    """The call was refused or broke off; the text says how."""
-
-
-async def chat(session: aiohttp.ClientSession, url: str, model: str) -> None:
-    """Ask one question through the gateway at `url`, printing the answer as it comes. Raises CallFailed."""
-    print(f"\n{model}, asked {_QUESTION!r} through {url}/v1/chat/completions:\n", flush=True)
-    messages = [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": _QUESTION}]
-    body = {"model": model, "stream": True, "max_tokens": 64, "messages": messages}
-    limit = aiohttp.ClientTimeout(total=_LIMIT_S)
-    try:
-        async with session.post(f"{url}/v1/chat/completions", json=body, timeout=limit) as response:
-            if response.status != 200:
-                raise CallFailed(f"the chat was refused with status {response.status}: {(await response.text())[:500]}")
-            pieces = await _print_stream(response)
-    except (aiohttp.ClientError, TimeoutError) as error:
-        raise CallFailed(f"the chat broke off: {type(error).__name__}") from error
+async def chat(trial: Trial, model: str) -> None:
+    """Ask one question and print the answer. Raises CallFailed."""
+    print(f"\n{model}, asked {_QUESTION!r} through {trial.url}{PATH}:\n", flush=True)
+    some = False
+    async with aclosing(pieces(trial, model)) as said:
+        async for piece in said:
+            print(piece, end="", flush=True)
+            some = True
     print("\n", flush=True)
-    if not pieces:
+    if not some:
         raise CallFailed("the answer was empty")
 
 
-async def _print_stream(response: aiohttp.ClientResponse) -> int:
-    """Prints the text as it comes, and returns how many pieces had any. Raises CallFailed where it is not whole."""
-    pieces = 0
-    async for line in response.content:
-        if not line.startswith(b"data: "):
-            continue
-        data = line.removeprefix(b"data: ").strip()
-        if data == b"[DONE]":
-            return pieces
-        event = orjson.loads(data)
-        if "error" in event:
-            raise CallFailed(f"the chat failed: {event['error']['message']}")
-        text = "".join(choice["delta"].get("content") or "" for choice in event["choices"])
-        pieces += bool(text)
-        print(text, end="", flush=True)
-    raise CallFailed("the chat broke off before its end")
+async def pieces(trial: Trial, model: str) -> AsyncGenerator[str, None]:
+    """The answer to one question, as it comes. Raises CallFailed."""
+    messages = [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": _QUESTION}]
+    body = {"model": model, "stream": True, "max_tokens": 64, "messages": messages}
+    async with aclosing(trial.streamed(PATH, body)) as events:
+        async for event in events:
+            for choice in event["choices"]:
+                if text := choice["delta"].get("content"):
+                    yield text

@@ -17,7 +17,7 @@ class UpConfig(BaseModel):
     port: int = Field(default=8800, ge=1, le=65535, description="port of the gateway on 127.0.0.1")
     model: tuple[str, ...] = Field(
         default=(),
-        description="model that every node serves; SmolLM2-135M if none is named",
+        description="model that every node serves, beside --all's; SmolLM2-135M if none is named",
         json_schema_extra={"metavar": "NAME=URI"},
     )
     nodes: int = Field(default=1, ge=1, le=32, description="how many node agents to start")
@@ -31,7 +31,11 @@ class UpConfig(BaseModel):
         description="wallet that pays for posting, on a chain that asks for it",
         json_schema_extra={"metavar": "FILE"},
     )
-    once: bool = Field(default=False, description="exit after the first call: 0 if it was answered")
+    all: bool = Field(
+        default=False,
+        description="serve every endpoint, each with a small demo model, and ask each once; sets up what that needs",
+    )
+    once: bool = Field(default=False, description="exit after the first call, or --all's: 0 if all was answered")
     state: Path = Field(
         default_factory=state_folder,
         description="folder for keys, logs and the registry file (default: $XDG_STATE_HOME/waypost)",

