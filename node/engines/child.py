@@ -24,6 +24,8 @@ _PROBE_S = 5.0
 class ChildEngine:
     """`address` is a socket's path, or a port of 127.0.0.1. `run` keeps the program up; `ask` sends it a call."""
 
+    health_path = "/health"
+
     def __init__(
         self,
         name: str,
@@ -92,7 +94,9 @@ class ChildEngine:
     async def _healthy(self) -> bool:
         door = self.door
         try:
-            async with door.session.get(f"{door.url}/health", timeout=aiohttp.ClientTimeout(_PROBE_S)) as response:
+            async with door.session.get(
+                door.url + self.health_path, timeout=aiohttp.ClientTimeout(_PROBE_S)
+            ) as response:
                 return response.status == 200
         except (TimeoutError, aiohttp.ClientError, OSError):
             return False

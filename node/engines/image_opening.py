@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from node.engines.engine import EngineError
 from node.engines.image_flags import ImageSizing, check_flags
+from node.engines.program import Found
 from node.models import Profile
 from node.pictures import Pictures
 from node.wanted import Wanted
 from relay.image_input import LEAST_SIDE, MOST_SIDE
 
 if TYPE_CHECKING:
-    from node.engines.images import ImageBuild, ImageEngine
+    from node.engines.images import ImageEngine
 
 
 class ImageOpener:
@@ -25,7 +26,7 @@ class ImageOpener:
 
     def __init__(self, pictures: Pictures) -> None:
         self._pictures = pictures
-        self._build: asyncio.Task[ImageBuild] | None = None
+        self._build: asyncio.Task[Found] | None = None
 
     async def open(self, wanted: Wanted) -> tuple[ImageEngine, Profile]:
         """The engine, not yet running. Raises EngineError."""

@@ -11,15 +11,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-import sysconfig
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing, suppress
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import orjson
 
 from node.engines.child import ChildEngine
@@ -30,6 +26,7 @@ from node.engines.image_files import decode, exactly, fitted, fitted_mask
 from node.engines.image_flags import LIMITED, ImageSizing, arguments, hopeless
 from node.engines.image_jobs import Step, run_job
 from node.engines.image_request import check, jobs_of
+from node.engines.program import Carried, Found, find
 from node.pictures import Pictures
 from node.process import ProcessLimits
 from relay.answer import EVENT_STREAM, Answer, Limits, Made
@@ -38,59 +35,26 @@ from relay.errors import BadRequest, BadUpstream, TooLarge, UpstreamTimeout
 from relay.form import Form, Part
 from relay.image_input import LEAST_SIDE, MOST_SIDE, ImageWish, edit_images, edit_mask, read_edit, read_generation
 
-_INSPECT_S = 30.0
-_PROBE_S = 5.0
+_CARRIED = Carried("sd-server", "stable-diffusion-cpp-python", "stable-diffusion.cpp", "--sd-server")
 _UPLOADS_LIMIT_BYTES = 128 * 1024 * 1024  # all pictures of a request, as they are sent on
 
 
-@dataclass(frozen=True)
-class ImageBuild:
-    """An sd-server on this machine."""
-
-    path: Path
-    version: str
-
-
-async def find_image_build(path: Path | None) -> ImageBuild:
+async def find_image_build(path: Path | None) -> Found:
     """The named sd-server, or the one that stable-diffusion-cpp-python carries. Raises EngineError."""
-    found = path or Path(sysconfig.get_path("platlib"), "bin", "sd-server")
-    if not os.access(found, os.X_OK) or not found.is_file():
-        raise EngineError(f"there is no sd-server at {found}; build it with make, or give --sd-server FILE")
-    try:
-        child = await asyncio.create_subprocess_exec(
-            str(found), "--help", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT, env=for_engine(os.environ),
-        )  # fmt: skip
-    except OSError as error:
-        raise EngineError(f"{found} cannot be run ({error.strerror})") from error
-    try:
-        async with asyncio.timeout(_INSPECT_S):
-            printed, _ = await child.communicate()
-    except TimeoutError as error:
-        raise EngineError(f"{found} --help hangs") from error
-    finally:
-        with suppress(ProcessLookupError):
-            child.kill()
-    if child.returncode != 0:
-        raise EngineError(f"{found} fails on this machine (status {child.returncode}); build it here with make")
-    if b"Unix socket" not in printed:
-        raise EngineError(f"{found} lacks the patch of scripts/sd, without which it cannot be cancelled; run make")
-    return ImageBuild(found.absolute(), _version(own=path is None))
-
-
-def _version(own: bool) -> str:
-    with suppress(PackageNotFoundError):
-        if own:
-            return f"stable-diffusion.cpp/{version('stable-diffusion-cpp-python')}"
-    return "stable-diffusion.cpp"
+    found = await find(_CARRIED, path, "--help")
+    if b"Unix socket" not in found.printed:
+        raise EngineError(f"{found.path} lacks the patch of scripts/sd, without which it cannot be cancelled; run make")
+    return found
 
 
 class ImageEngine(ChildEngine):
     """One model in one sd-server. `companions` are the files beside its weights, by the names of image_flags."""
 
+    health_path = "/"  # it has no better one
+
     def __init__(
         self,
-        build: ImageBuild,
+        build: Found,
         name: str,
         weights: Path,
         companions: Mapping[str, Path],
@@ -193,14 +157,6 @@ class ImageEngine(ChildEngine):
             raise BadUpstream("The engine's picture cannot be used.", code="engine_failed") from error
         url = await self._pictures.keep(cut, wish.output_format) if wish.as_url else None
         return Picture(cut, url, seed)
-
-    async def _healthy(self) -> bool:
-        door = self.door
-        try:
-            async with door.session.get(f"{door.url}/", timeout=aiohttp.ClientTimeout(_PROBE_S)) as response:
-                return response.status == 200
-        except (TimeoutError, aiohttp.ClientError, OSError):
-            return False
 
 
 async def _content(form: Form, part: Part) -> bytes:

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sysconfig
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from node.chatml import TURN_END, Template
 from node.engines.child import ChildEngine
-from node.engines.engine import Door, EngineError
+from node.engines.engine import Door
 from node.engines.environment import for_engine
 from node.engines.llama_dimensions import shorten
 from node.engines.llama_faults import bad_argument, translate
 from node.engines.llama_media import explain, refuse_remote
 from node.engines.llama_requests import reworded
 from node.engines.llama_rerank import rank_by_embedding, rank_by_model
+from node.engines.program import Carried, find
 from node.gguf import Pooling
 from node.process import ProcessLimits
 from node.sizing import Sizing
@@ -32,7 +30,7 @@ from relay.call import Call, parse_object
 from relay.endpoints import EMBEDDINGS, RERANK
 from relay.errors import ApiError, BadRequest
 
-_INSPECT_S = 30.0
+_CARRIED = Carried("llama-server", "llama-cpp-python", "llama.cpp", "--llama-server")
 _EMBEDDINGS_LIMIT_BYTES = 256 * 1024 * 1024
 
 
@@ -47,43 +45,10 @@ class Build:
 
 async def find_build(path: Path | None) -> Build:
     """The named llama-server, or the one that llama-cpp-python carries, after it has run once. Raises EngineError."""
-    found = path or Path(sysconfig.get_path("platlib"), "bin", "llama-server")
-    if not os.access(found, os.X_OK) or not found.is_file():
-        raise EngineError(f"there is no llama-server at {found}; build it with make, or give --llama-server FILE")
-    try:
-        child = await asyncio.create_subprocess_exec(
-            str(found), "--list-devices", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT, env=for_engine(os.environ),
-        )  # fmt: skip
-    except OSError as error:
-        raise EngineError(f"{found} cannot be run ({error.strerror})") from error
-    try:
-        async with asyncio.timeout(_INSPECT_S):
-            printed, _ = await child.communicate()
-    except TimeoutError as error:
-        raise EngineError(f"{found} --list-devices hangs; check the GPU's driver") from error
-    finally:
-        with suppress(ProcessLookupError):
-            child.kill()
-    if child.returncode != 0:
-        raise EngineError(f"{found} fails on this machine ({_why(child.returncode or 0, printed)})")
-    devices = printed.decode(errors="replace").partition("Available devices:")[2].split("\n")
+    found = await find(_CARRIED, path, "--list-devices")
+    devices = found.printed.decode(errors="replace").partition("Available devices:")[2].split("\n")
     gpu = any(line.strip() not in ("", "(none)") for line in devices)
-    return Build(found.absolute(), _version(own=path is None), gpu)
-
-
-def _why(code: int, printed: bytes) -> str:
-    if code == -4:
-        return "SIGILL: it was built for another CPU; build it here, or with GGML_NATIVE=OFF"
-    lines = printed.decode(errors="replace").strip().splitlines()
-    return f"status {code}: {lines[-1][:200]}" if lines else f"status {code}"
-
-
-def _version(own: bool) -> str:
-    with suppress(PackageNotFoundError):
-        if own:
-            return f"llama.cpp/{version('llama-cpp-python')}"
-    return "llama.cpp"
+    return Build(found.path, found.version, gpu)
 
 
 class LlamaEngine(ChildEngine):

@@ -12,6 +12,7 @@ from pathlib import Path
 import aiohttp
 
 from gateway.api import Gateway
+from gateway.attempts import Attempts
 from gateway.balance import Balance
 from gateway.challenge import Prover
 from gateway.config import GatewayConfig
@@ -65,8 +66,9 @@ async def whole_gateway(folder: Path, backends: Sequence[Backend], trust: tuple[
             balance.forget,
         )  # fmt: skip
         limits, tokens = Limits(5, 5, 5), Tokens(key)
-        failover = Failover(session, balance, tokens, limits, lambda _: None)
-        proxy = Proxy(KeyRing(None), session, balance, tokens, BodyLimits(), limits, lambda _: None)
+        attempts = Attempts(balance, lambda _: None)
+        failover = Failover(session, attempts, tokens, limits)
+        proxy = Proxy(KeyRing(None), session, attempts, tokens, BodyLimits(), limits)
         gateway = Gateway(config, KeyRing(None), follower, prover, failover, proxy, metrics)
         metrics.registries(follower.registries)
         ready = lambda _, port: bound.set_result(port)  # noqa: E731
