@@ -166,7 +166,9 @@ def test_an_unknown_layer_is_one_line() -> None:
 
 @pytest.mark.parametrize(("given", "asked"), [("", ""), ("--once", ""), ("--all", "all"), ("--all --once", "all")])
 def test_make_up_sets_up_what_its_arguments_need(given: str, asked: str) -> None:
-    done = run(["make", "--dry-run", "up", f"ARGS={given}"])
+    done = run(
+        ["make", "--no-print-directory", "--dry-run", "up", f"ARGS={given}"], {"MAKEFLAGS": "", "MAKELEVEL": "0"}
+    )
     assert done.stdout.split("\n")[:2] == [f"scripts/environment.sh {asked}", f".venv/bin/waypost up {given}"]
 
 
