@@ -18,7 +18,7 @@ from registry.evm.contract import Contract
 from registry.evm.limits import Limits, limits_of
 from registry.evm.logs import Logs
 from registry.evm.payload import batches, pack
-from registry.evm.rpc import Rpc
+from registry.evm.rpc import Refusal, Rpc
 from registry.evm.sender import POST_GAS, Sender
 from registry.evm.tail import DEPTH, OVERLAP, Tail
 from registry.evm.url import parse_place
@@ -118,10 +118,16 @@ class EvmBackend:
         self._tail = tail
         if tail is None:
             return
-        async for batch in self._untold(tail, first, head[0]):
-            for text, entry in batch:
-                tail.tell(entry)
-                yield text
+        try:
+            async for batch in self._untold(tail, first, head[0]):
+                for text, entry in batch:
+                    tail.tell(entry)
+                    yield text
+        except Refusal:
+            # Set back while it was read, or a host that is several: what is missing is read at the next look.
+            if (await self._contract.block("latest"))[0] >= head[0]:
+                raise
+            return
         tail.reached(*head)
 
     async def _untold(self, tail: Tail, first: int, last: int) -> AsyncIterator[list[tuple[str, Entry]]]:

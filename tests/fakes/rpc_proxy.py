@@ -25,6 +25,7 @@ class Mood:
     result_limit: int | None = None  # entries in one answer
     bad_block: int | None = None  # eth_getLogs is refused where this one is in the range
     behind: int = 0  # blocks that the whole host does not know yet
+    sheds: int = 0  # blocks that it knows no more once it is asked for entries, and it refuses ranges that have them
     logs_behind: int = 0  # blocks whose entries it leaves out, without a word
     refuse: dict[str, str] = field(default_factory=dict)  # methods, and the error's message
     status: dict[str, int] = field(default_factory=dict)  # methods, and the HTTP status of an answer without JSON
@@ -102,6 +103,10 @@ class Proxy:
             raise ValueError({"code": -32602, "message": f"exceed maximum block range: {mood.range_limit}"})
         if mood.bad_block is not None and first <= mood.bad_block <= last:
             raise ValueError({"code": -32000, "message": "something went wrong"})
+        if mood.sheds:
+            mood.behind = mood.sheds
+            if last > await self._head():
+                raise ValueError({"code": -32602, "message": "block range extends beyond current head block"})
         shown = min(last, await self._head() - mood.logs_behind)
         found = await self._ask("eth_getLogs", {**asked, "toBlock": hex(shown)}) if first <= shown else []
         if mood.result_limit is not None and len(found) > mood.result_limit:

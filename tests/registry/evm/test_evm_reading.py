@@ -149,7 +149,7 @@ async def test_entries_that_come_late_are_found(texts: list[str], opened: Opener
     assert await fetch_all(board) == texts[:-2]
     watching = board.watch()
     waiting = asyncio.create_task(first(watching))
-    await host.called("eth_getLogs", 1)
+    await host.called("eth_getBlockByNumber", 3)  # it has looked again
     await host.behave()
     assert [await waiting, await first(watching)] == texts[-2:]
 
@@ -226,6 +226,18 @@ async def test_a_chain_that_began_anew_is_read_anew(opened: Opener, own_chain: C
     assert f"/{contract}?chain=31337" in await deploy(f"evm+{own_chain.rpc}", own_chain.payer)
     await post(opened(payer=own_chain.payer), "new")
     assert await waiting == "new"
+
+
+async def test_a_chain_that_is_set_back_while_it_is_read_is_watched_on(
+    opened: Opener, own_chain: Chain, host: Host
+) -> None:
+    board = opened(host)
+    await host.behave(sheds=2)
+    await post(opened(payer=own_chain.payer), "a")
+    watching = asyncio.create_task(first(board.watch()))
+    await host.called("eth_getBlockByNumber", 3)  # it has looked again
+    await host.behave()
+    assert await watching == "a"
 
 
 async def test_watching_goes_on_where_it_failed(texts: list[str], opened: Opener, host: Host) -> None:
