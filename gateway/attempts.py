@@ -15,12 +15,14 @@ from typing import Protocol, TypeVar
 from gateway.balance import Balance
 from gateway.directory import away
 from gateway.groups import Candidate
-from relay.errors import ApiError, BadUpstream, ConnectFailed, Reset, TooManyRequests, UpstreamTimeout
+from relay.errors import ApiError, BadUpstream, ConnectFailed, Reset, TooManyRequests, Unavailable, UpstreamTimeout
 from relay.http import NODE_HEADER
 
 log = logging.getLogger("waypost.gateway")
 
 _TRIES = 4
+# Codes of a 503 that is about one model, not the node.
+_COLD = ("model_cold", "model_not_ready", "model_not_loaded", "engine_not_ready")
 _Answer = TypeVar("_Answer")
 
 
@@ -54,21 +56,22 @@ class Attempts:
         """The first candidate that answers well, the request counted for as long as the context lasts.
 
         `weak` are the failures after which a node is asked last for a while. Raises ApiError: the node's reason where
-        the request is at fault, else 429, 502, 503 or 504 when all failed.
+        the request is at fault, else 429, 502, 503 or 504 when all failed: the one that says when to come back,
+        the soonest of several, else the last.
         """
         failure: ApiError = BadUpstream("No node could be asked.", code="no_node")
         unreachable = True
         for candidate in self._balance.order(candidates, time.monotonic())[:_TRIES]:
-            with self._balance.carrying(candidate.node):
+            with self._balance.carrying(candidate.node, candidate.offer.model):
                 try:
                     answer = await ask(candidate)
                 except ApiError as error:
                     self._note(call, candidate, error, weak)
                     if not call.may_go_elsewhere(error):
                         raise
-                    failure, unreachable = error, unreachable and isinstance(error, ConnectFailed)
+                    failure, unreachable = _telling(failure, error), unreachable and isinstance(error, ConnectFailed)
                     continue
-                self._balance.answered(candidate.node)
+                self._balance.answered(candidate, time.monotonic())
                 yield candidate, answer
                 return
         if unreachable:
@@ -81,7 +84,25 @@ class Attempts:
             error.extra_headers[NODE_HEADER] = candidate.node
         if error.status < 500 and not isinstance(error, TooManyRequests):
             return
+        if _is_cold(error):
+            self._balance.refused_cold(candidate, time.monotonic(), error.retry_after_s)
+            log.info("%s node %s has %s not loaded", call.request_id, candidate.node, candidate.offer.model)
+            return
         if isinstance(error, weak):
             self._balance.failed(candidate.node, time.monotonic(), error.retry_after_s)
         self._on_failure(f"status_{error.status}" if error.theirs else error.code or error.type)
         log.warning("%s node %s: %.300r (%.60r)", call.request_id, candidate.node, error.message, error.code)
+
+
+def _is_cold(error: ApiError) -> bool:
+    """Does a node say that it has to load this model first?"""
+    return isinstance(error, Unavailable) and error.theirs and error.code in _COLD
+
+
+def _telling(before: ApiError, later: ApiError) -> ApiError:
+    """Of two nodes' failures the one for the client: a refusal that ends by itself, the sooner of two, else the later.
+
+    One that is just full or still loads its model will answer whoever comes back; a broken one may not.
+    """
+    sooner = [error for error in (later, before) if isinstance(error, TooManyRequests) or _is_cold(error)]
+    return min(sooner, key=lambda error: error.retry_after_s or 0, default=later)

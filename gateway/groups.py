@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, zip_longest
 
 from gateway.challenge import Identity, identity
 from gateway.pool import Pool
@@ -47,6 +47,33 @@ class Candidate:
         return identity(self.believed.advert)
 
 
+class _Kind:
+    """Candidates of one kind, by whether they say that they have the model warm."""
+
+    def __init__(self) -> None:
+        self._warm: Pool[Spot, Candidate] = Pool()
+        self._cold: Pool[Spot, Candidate] = Pool()
+
+    def __len__(self) -> int:
+        return len(self._warm) + len(self._cold)
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return chain(self._warm, self._cold)
+
+    def __contains__(self, spot: Spot) -> bool:
+        return spot in self._warm or spot in self._cold
+
+    def add(self, spot: Spot, candidate: Candidate) -> None:
+        (self._warm if candidate.offer.warm else self._cold).add(spot, candidate)
+
+    def remove(self, spot: Spot) -> Candidate:
+        return (self._warm if spot in self._warm else self._cold).remove(spot)
+
+    def draw(self) -> Iterator[Candidate]:
+        pairs = zip_longest(self._warm.draw(), self._cold.draw())
+        return (candidate for pair in pairs for candidate in pair if candidate is not None)
+
+
 class Group:
     """Offers that are one model: same name and same weights. Without a digest, those of one operator."""
 
@@ -54,8 +81,7 @@ class Group:
         self.model = model
         self.digest = digest
         self.operator = operator
-        self._named: Pool[Spot, Candidate] = Pool()
-        self._strangers: Pool[Spot, Candidate] = Pool()
+        self._named, self._strangers = _Kind(), _Kind()
         self._operators: Counter[str] = Counter()
         self._aliases: Counter[str] = Counter()
 
@@ -93,7 +119,8 @@ class Group:
         return _take_away(self._aliases, set(candidate.offer.aliases))
 
     def draw(self) -> Iterator[Candidate]:
-        """Each once, in random order, those of operators that were named first. It costs what is taken of it."""
+        """Each once, in random order, those of operators that were named first; in turn one that has the model warm
+        and one that has not, so that a few have of both. It costs what is taken of it."""
         return chain(self._named.draw(), self._strangers.draw())
 
     def matches(self, qualifier: str) -> bool:

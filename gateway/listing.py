@@ -53,6 +53,7 @@ def describe(name: str, candidates: Iterable[Candidate], now: float) -> Item | N
         "weights_sha256": offers[0].weights_sha256,
         "operators": sorted({candidate.operator for candidate in current}),
         "nodes": len({candidate.node for candidate in current}),
+        "warm": len({candidate.node for candidate in current if candidate.offer.warm}),
         "price": prices or None,
     }
     ways = sorted({way for offer in offers if (way := _rerank_by(offer)) is not None})

@@ -108,7 +108,8 @@ def _delegation(text: str) -> str:
 def _offer(offer: Offer) -> str:
     names = f"{offer.model} ({', '.join(offer.aliases)})" if offer.aliases else offer.model
     parts = [", ".join(offer.endpoints), offer.quantization, offer.context_length and f"{offer.context_length} tokens"]
-    parts += [f"{offer.parallel} at once", offer.weights_sha256 and f"weights {offer.weights_sha256[:16]}..."]
+    parts += [f"{offer.parallel} at once", "warm" if offer.warm else "cold"]
+    parts += [offer.weights_sha256 and f"weights {offer.weights_sha256[:16]}..."]
     parts += [f"{price.amount} {price.unit}" for price in offer.prices]
     return f"{names}: " + "; ".join(str(part) for part in parts if part)
 

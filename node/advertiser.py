@@ -1,7 +1,8 @@
 """Says on every board what this node really serves, for as long as it does.
 
 An advert is signed anew when the offers change and when half of its life is over; the last one says that nothing is
-served. Not here: reaching a board (poster), the operator's mandate (delegation).
+served. Which models are warm changes with every switch, and is told less often. Not here: what an offer says (offers),
+reaching a board (poster), the operator's mandate (delegation).
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from pathlib import Path
 
 from node.delegation import DelegationFile, Mandate
 from node.hardware import Hardware
-from node.models import Served
+from node.offers import Offered, Offers, summary, without_warmth
 from node.poster import Poster, Posting
-from registry.advert import Advert, Envelope, Offer, Price, Vm
+from registry.advert import MAX_AHEAD_S, Advert, Envelope, Offer, Vm
 from registry.advert import Hardware as AdvertHardware
 from registry.backend import Backend
 from registry.keys import NodeKey, Wallet
@@ -28,7 +29,7 @@ from registry.signing import next_seq, sign_advert
 log = logging.getLogger("waypost.node")
 
 _LOOK_EVERY_S = 2.0
-_SETTLE_S = 5.0  # an engine that is away for less than this, as in a restart, keeps its offer
+_WARMTH_EVERY_S = 60.0  # at most so often an advert is signed that tells of another warmth alone
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,12 @@ class Advertiser:
         self._posters = [Poster(backend) for backend in backends]
         self._seq_file = state / f"seq-{who.node.public}"
         self._now = now
-        self._models: tuple[Served, ...] = ()
-        self._ready_at: dict[str, float] = {}
+        self._offered: Callable[[], Sequence[Offered]] = _nothing
+        self._offers = Offers()
         self._poked = asyncio.Event()
         self._advert: Advert | None = None
         self._signed_by: Mandate | None = None
+        self._signed_at = 0.0
         self._renew_at = 0.0
         self._fault = ""  # why no advert could be signed last
         self.current: Envelope | None = None
@@ -86,9 +88,9 @@ class Advertiser:
         """The offers may have changed."""
         self._poked.set()
 
-    async def run(self, models: tuple[Served, ...]) -> None:
-        """Publish until cancelled."""
-        self._models = models
+    async def run(self, offered: Callable[[], Sequence[Offered]]) -> None:
+        """Publish until cancelled. `offered` is asked at each look: after a poke, and every 2 s."""
+        self._offered = offered
         self._ask_for_mandate()
         async with asyncio.TaskGroup() as group:
             for poster in self._posters:
@@ -99,8 +101,7 @@ class Advertiser:
 
     async def retire(self, limit_s: float) -> None:
         """Say that nothing is served any more, to all boards that can be reached within `limit_s`."""
-        self._models = ()
-        self._ready_at = {}
+        self._offered = _nothing
         if self._advert is None or self._signed_by is None or self._advert.is_tombstone:
             return
         if self._signed_by.delegation.expires_at <= self._now():
@@ -140,39 +141,43 @@ class Advertiser:
         mandate = self._mandate.current()
         if mandate is None:
             return
-        offers = self._offers()
-        if self._advert is None and not offers:
+        offers, last = self._offers.take(self._offered(), self._now()), self._advert
+        if last is None and not offers:
             return
-        last = self._advert
-        if last is not None and last.offers == offers and self._signed_by == mandate:
-            as_long_as_may_be = last.expires_at >= mandate.delegation.expires_at
-            if not offers or as_long_as_may_be or self._now() < self._renew_at:
-                return
-        self._sign(offers, mandate)
+        if last is None or self._is_due(last, offers, mandate):
+            self._sign(offers, mandate)
+        elif last.offers != offers and not 0 <= self._now() - self._signed_at < _WARMTH_EVERY_S:
+            self._sign(offers, mandate, warmth_of=last)
 
-    def _offers(self) -> tuple[Offer, ...]:
-        now = self._now()
-        self._ready_at |= {model.name: now for model in self._models if model.ready}
-        return tuple(
-            _offer(model) for model in self._models if now - self._ready_at.get(model.name, float("-inf")) <= _SETTLE_S
-        )
+    def _is_due(self, last: Advert, offers: tuple[Offer, ...], mandate: Mandate) -> bool:
+        """Is there a reason for another advert, warmth apart?"""
+        if self._signed_by != mandate or without_warmth(last.offers) != without_warmth(offers):
+            return True
+        if offers and self._now() < last.issued_at - MAX_AHEAD_S:
+            return True  # the clock was wrong: readers take no advert from the future
+        as_long_as_may_be = last.expires_at >= mandate.delegation.expires_at
+        return bool(offers) and not as_long_as_may_be and self._now() >= self._renew_at
 
-    def _sign(self, offers: tuple[Offer, ...], mandate: Mandate) -> None:
+    def _sign(self, offers: tuple[Offer, ...], mandate: Mandate, warmth_of: Advert | None = None) -> None:
+        """`warmth_of`: the advert from which this one differs in warmth alone. It ends no later than that one, since
+        a board where posting costs money never gets it, and is to be renewed in time all the same."""
         now = self._now()
         who, issued = self._who, int(now)
         hardware = AdvertHardware(gpu=who.hardware.gpu, vram_mib=who.hardware.vram_mib) if who.hardware.gpu else None
         advert = Advert(
             operator=mandate.delegation.operator, node=who.node.public, seq=self._next_seq(now), issued_at=issued,
-            expires_at=min(issued + who.life_s, mandate.delegation.expires_at), url=who.url, tls_spki_sha256=None,
-            offers=offers, hardware=hardware, region=who.region,
+            expires_at=min(issued + who.life_s, (warmth_of or mandate.delegation).expires_at),
+            url=who.url, tls_spki_sha256=None, offers=offers, hardware=hardware, region=who.region,
             vm=Vm(platform="aleph", item_hash=who.vm_hash) if who.vm_hash else None,
         )  # fmt: skip
         self.current = sign_advert(advert, who.delegate, who.node, mandate.signed)
-        self._advert, self._signed_by = advert, mandate
-        self._renew_at = now + (advert.expires_at - now) * (0.45 + random.random() / 10)  # noqa: S311 - not a secret
+        self._advert, self._signed_by, self._signed_at = advert, mandate, now
+        if warmth_of is None:
+            life_s = advert.expires_at - now
+            self._renew_at = now + life_s * (0.45 + random.random() / 10)  # noqa: S311 - not a secret
         for poster in self._posters:
             poster.post(Posting(self.current, advert))
-        log.info("advert %d: %s", advert.seq, ", ".join(offer.model for offer in offers) or "nothing")
+        log.info("advert %d: %s", advert.seq, summary(offers))
 
     def _next_seq(self, now: float) -> int:
         """Kept in a file before it is used, so that it never goes back, a clock set back included."""
@@ -193,13 +198,5 @@ class Advertiser:
         self._poked.clear()
 
 
-def _offer(model: Served) -> Offer:
-    profile = model.profile
-    offer = Offer(
-        model=model.name, aliases=model.aliases, endpoints=model.endpoints, weights_sha256=profile.weights_sha256,
-        template_sha256=profile.template_sha256, quantization=profile.quantization,
-        context_length=profile.context_length, parallel=model.engine.slots, modalities=profile.modalities,
-        engine=profile.engine, resume=profile.resume, warm=True,
-        prices=tuple(Price(unit=unit, amount=amount) for unit, amount in model.prices),
-    )  # fmt: skip
-    return offer.model_copy(update={"rerank_by": profile.rerank_by}) if profile.rerank_by else offer
+def _nothing() -> tuple[Offered, ...]:
+    return ()

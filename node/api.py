@@ -1,59 +1,85 @@
 """The node's routes: OpenAI's API over the pool, and what can be asked about the node.
 
 A request enters here, is read by `relay.call`, leased an engine by `pool`, sent by the engine, and carried by
-`relay.stream`. Not here: starting and stopping (app).
+`relay.stream`. Not here: starting and stopping (app), what is said of the node's state (health, metrics).
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 from aiohttp import web
 
 from node.access import Access, Caller
-from node.advertiser import Advertiser
+from node.gpu_readings import GpuReadings
+from node.health import Health
 from node.metrics import MODEL, Metrics
-from node.models import Models, Served
+from node.models import MOST_LOOKUPS, Models, Served, being_replaced
 from node.next_life import outliving
 from node.openapi import PATHS
-from node.pool import Pool
+from node.pool import Patience, Pool
+from node.tenant import Gone
+from node.throughput import Throughput
 from registry.keys import NodeKey
 from relay import openapi
 from relay.call import BodyLimits, Call
 from relay.endpoints import ENDPOINTS, PREFIXES, Endpoint
-from relay.errors import Unavailable
+from relay.errors import ApiError
 from relay.http import MODEL_HEADER, NODE_HEADER, Handler, make_app
-from relay.stream import relay
+from relay.stream import EarlyStream, relay
 
-_RETRY_S = 2
+
+@dataclass(frozen=True)
+class Waits:
+    """Seconds that a request waits for its model: `ready_s`, or `cold_s` for a stream of one loaded on demand.
+
+    Such a stream is kept open by a comment every `keepalive_s`.
+    """
+
+    ready_s: float
+    cold_s: float
+    keepalive_s: float
+
+
+@dataclass(frozen=True)
+class Reports:
+    """What is told of the node. `operator`: for whom it is published."""
+
+    health: Health
+    metrics: Metrics
+    readings: GpuReadings
+    throughput: Throughput
+    operator: Callable[[], str | None]
 
 
 class Api:
-    """The handlers. `further` are routes of other parts; `begin` hands over what is served, once it is known."""
+    """The handlers. `further` are routes of other parts; `waits` may be set anew."""
 
     def __init__(
         self,
         key: NodeKey,
         access: Access,
-        further: Sequence[web.RouteDef],
-        metrics: Metrics,
-        advertiser: Advertiser | None,
+        models: Models,
+        pool: Pool,
         limits: BodyLimits,
+        waits: Waits,
+        reports: Reports,
+        further: Sequence[web.RouteDef],
     ) -> None:
         self._key = key
         self._access = access
-        self._further = further
-        self._metrics = metrics
-        self._advertiser = advertiser
+        self._models = models
+        self._pool = pool
         self._limits = limits
+        self.waits = waits
+        self._reports = reports
+        self._further = further
         self._created = int(time.time())
-        self._serving: tuple[Models, Pool] | None = None
-
-    def begin(self, models: Models, pool: Pool) -> None:
-        """From now on, these are served."""
-        self._serving = (models, pool)
 
     def app(self) -> web.Application:
         """The application, ready to be served."""
@@ -64,88 +90,91 @@ class Api:
             *self._further,
         ]
         for base in PREFIXES:
-            routes.append(web.get(f"{base}/models", self._models))
-            routes.append(web.get(f"{base}/models/{{model:.+}}", self._model))
+            routes.append(web.get(f"{base}/models", self._list))
+            routes.append(web.get(f"{base}/models/{{model:.+}}", self._item))
             routes += [web.post(f"{base}/{e.path}", self._caller_of(e)) for e in ENDPOINTS.values()]
         return make_app(
             routes,
             body_limit_bytes=self._limits.json_bytes,
             headers={NODE_HEADER: self._key.public},
-            observe=self._metrics.observe,
+            observe=self._reports.metrics.observe,
         )
 
     def _caller_of(self, endpoint: Endpoint) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             caller = self._access.caller(request.headers)
-            models, pool = self.ready()
-            with pool.admitting(), await Call.read(request, endpoint, self._limits) as call:
-                model = models.resolve(_wanted(request, caller, call))
-                request[MODEL] = model.name
-                model.require(endpoint)
-                return await outliving(model, lambda: _forward(request, call, model, pool), call.may_go_elsewhere)
+            with self._pool.admitting(), await Call.read(request, endpoint, self._limits) as call:
+                may_begin = call.stream and endpoint.events.end is not None  # else an answer may be no event stream
+                early = EarlyStream(request, endpoint.events) if may_begin else None
+                try:
+                    return await self._answer(request, call, _wanted(request, caller, call), early)
+                except ApiError as error:
+                    if early is None:
+                        raise
+                    return await early.fail(error)
 
         return handle
 
-    async def _models(self, request: web.Request) -> web.StreamResponse:
+    async def _answer(
+        self, request: web.Request, call: Call, wanted: str, early: EarlyStream | None
+    ) -> web.StreamResponse:
+        """Raises ApiError."""
+        for _ in range(MOST_LOOKUPS):
+            model = self._models.resolve(wanted)
+            request[MODEL] = model.name
+            model.require(call.endpoint)
+            forward = partial(self._forward, request, call, model, early)
+            with contextlib.suppress(Gone):  # another has taken its place meanwhile
+                return await outliving(model, forward, call.may_go_elsewhere)
+        raise being_replaced(model.name)
+
+    async def _forward(
+        self, request: web.Request, call: Call, model: Served, early: EarlyStream | None
+    ) -> web.StreamResponse:
+        reports, patience = self._reports, self._patience(model, early)
+        async with self._pool.lease(model.tenant, admitted=True, patience=patience) as engine:
+            asked_at = time.monotonic()
+            asked = await engine.ask(call)
+            async with reports.throughput.observed(asked, model.name, call.endpoint.name, asked_at) as answer:
+                if answer.streamed:
+                    reports.metrics.first_byte(request, time.monotonic() - asked_at)
+                return await relay(request, answer, call, early=early)
+
+    def _patience(self, model: Served, early: EarlyStream | None) -> Patience:
+        """Comments keep a stream open that waits for its model to be loaded."""
+        if early is None or model.tenant.kept:
+            return Patience(self.waits.ready_s)
+
+        async def beat(seconds: float) -> None:
+            await early.comment(f"{model.name} is being loaded; it may answer in {seconds:.0f} s")
+
+        return Patience(max(self.waits.cold_s, self.waits.ready_s), beat, self.waits.keepalive_s)
+
+    async def _list(self, request: web.Request) -> web.StreamResponse:
         self._access.caller(request.headers)
-        models, _ = self.ready()
-        items = [model.item(self._created, self._operator) for model in models.served]
+        items = [model.item(self._created, self._reports.operator()) for model in self._models.served]
         return web.json_response({"object": "list", "data": items})
 
-    async def _model(self, request: web.Request) -> web.StreamResponse:
+    async def _item(self, request: web.Request) -> web.StreamResponse:
         self._access.caller(request.headers)
-        models, _ = self.ready()
-        return web.json_response(models.resolve(request.match_info["model"]).item(self._created, self._operator))
-
-    @property
-    def _operator(self) -> str | None:
-        return self._advertiser.operator if self._advertiser else None
+        model = self._models.resolve(request.match_info["model"])
+        return web.json_response(model.item(self._created, self._reports.operator()))
 
     async def _health(self, _: web.Request) -> web.StreamResponse:
-        """200 when every model that could be opened is ready. Says no names of files and no reasons: it is public."""
-        if self._serving is None:
-            return web.json_response({"status": "starting", "models": {}}, status=503)
-        models, pool = self._serving
-        ready = all(model.ready for model in models.served)
-        state = "draining" if pool.draining else "ready" if ready else "starting"
-        found = {model.name: _condition(model, pool) for model in models.served}
-        found |= {name: {"state": "failed"} for name in models.failed}
-        boards = self._advertiser.standings if self._advertiser else []
-        body = {"status": state, "models": found, "registries": boards}
-        return web.json_response(body, status=200 if state == "ready" else 503)
+        """Says no names of files and no reasons: it is public."""
+        body, status = await self._reports.health.answer()
+        return web.json_response(body, status=status)
 
     async def _render_metrics(self, _: web.Request) -> web.StreamResponse:
-        return self._metrics.render()
+        return self._reports.metrics.render(await self._reports.readings.latest())
 
     async def _openapi(self, _: web.Request) -> web.StreamResponse:
         return web.json_response(openapi.document("Waypost node", _version(), PATHS))
-
-    def ready(self) -> tuple[Models, Pool]:
-        """What is served. Raises Unavailable while the node starts."""
-        if self._serving is None:
-            raise Unavailable("This node is starting.", code="starting", retry_after_s=_RETRY_S)
-        return self._serving
-
-
-async def _forward(request: web.Request, call: Call, model: Served, pool: Pool) -> web.StreamResponse:
-    async with pool.lease(model.name, admitted=True) as engine, await engine.ask(call) as answer:
-        return await relay(request, answer, call)
 
 
 def _wanted(request: web.Request, caller: Caller, call: Call) -> str:
     """A gateway says in a header which model is meant; from anybody else that header means nothing."""
     return (request.headers.get(MODEL_HEADER) if caller.gateway else None) or call.model
-
-
-def _condition(model: Served, pool: Pool) -> dict[str, object]:
-    life = model.engine.life
-    return {
-        "state": life.state.value,
-        "starts": life.starts,
-        "slots": model.engine.slots,
-        "in_flight": pool.in_flight(model.name),
-        "waiting": pool.waiting(model.name),
-    }
 
 
 def _version() -> str:

@@ -27,8 +27,8 @@ class NodeConfig(Options):
 
     model: tuple[str, ...] = Field(
         default=(),
-        description="model to serve: a name, and its file or folder (with an optional #sha256=DIGEST) "
-        "or openai+http://HOST:PORT for an engine that already runs",
+        description="model to serve: a name, and its file or folder, hf://OWNER/REPO/FILE, https://... or aleph://HASH "
+        "(each with an optional #sha256=DIGEST), or openai+http://HOST:PORT for an engine that already runs",
         json_schema_extra={"metavar": "NAME=URI"},
     )
     models: dict[str, ModelConfig] = Field(default_factory=dict, description="settings per model")
@@ -41,7 +41,8 @@ class NodeConfig(Options):
     )  # fmt: skip
     registry: tuple[str, ...] = Field(
         default=(),
-        description="registry to publish on: sqlite:///FILE, aleph+https://HOST?channel=NAME or evm+https://HOST/0xCONTRACT",
+        description="registry to publish on: sqlite:///FILE, aleph+https://HOST?channel=NAME "
+        "or evm+https://HOST/0xCONTRACT",
         json_schema_extra={"metavar": "URL"},
     )
     access: tuple[str, ...] = Field(
@@ -91,6 +92,32 @@ class NodeConfig(Options):
         default=None, description="sd-server to run (default: the one that stable-diffusion-cpp-python carries)",
         json_schema_extra={"metavar": "FILE"},
     )  # fmt: skip
+    weights: Path | None = Field(
+        default=None, description="folder for weights that are fetched (default: weights in the state folder)",
+        json_schema_extra={"metavar": "DIR"},
+    )  # fmt: skip
+    aleph_api: str = Field(
+        default="https://api2.aleph.im", description="node of the Aleph network that aleph:// weights come from",
+        json_schema_extra={"metavar": "URL"},
+    )  # fmt: skip
+    ram_mib: int | None = Field(
+        default=None, ge=64, description="memory that models may take together (default: nearly all of this machine's)"
+    )
+    vram_mib: int | None = Field(
+        default=None, ge=64, description="GPU memory that models may take together (default: nearly all that is free)"
+    )
+    idle_s: float = Field(
+        default=600.0, ge=0, description="seconds without a request after which a model of load = 'demand' is unloaded"
+    )
+    hold_s: float = Field(
+        default=10.0, ge=0, description="seconds that a loaded model keeps its place before a busy one must make room"
+    )
+    cold_s: float = Field(
+        default=300.0, ge=0, description="seconds that a streamed request waits for its model to be loaded"
+    )
+    keepalive_s: float = Field(
+        default=15.0, gt=0, description="seconds between the comments that keep such a request's connection open"
+    )
     advert_life_s: int = Field(
         default=3600, ge=60, le=86_400,
         description="seconds that an advert counts; renewed at half of them, so a longer life saves a chain's gas",

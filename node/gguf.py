@@ -9,10 +9,12 @@ from __future__ import annotations
 import mmap
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
+
+from node.shape import MOST, Shape, Tensors, add_up, read_shape
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
@@ -48,7 +50,7 @@ class GgufError(Exception):
 
 @dataclass(frozen=True)
 class Metadata:
-    """What serving needs to know. `kv_bytes` is what one token of context takes, in 16-bit floats."""
+    """What serving needs to know. `kv_bytes` is what one token of context takes, where all layers look at all of it."""
 
     architecture: str
     name: str | None
@@ -59,6 +61,7 @@ class Metadata:
     chat_template: str | None
     parts: int = 1
     pooling: Pooling | None = None
+    shape: Shape = field(default_factory=Shape)
 
     @property
     def is_encoder(self) -> bool:
@@ -117,11 +120,12 @@ class _Cursor:
             return self._array()
         return self.take(_SCALARS[kind])
 
-    def _array(self) -> list[Any] | None:
+    def _array(self) -> list[Any] | int | None:
+        """Of texts, how many there are; None of what is too long to be of use."""
         kind, count = self.take("I"), self.take("Q")
         if kind == _STRING:
             self.skip_texts(count)
-            return None
+            return int(count)
         if kind == _ARRAY or count > _KEPT_ARRAY:
             self.at += count * struct.calcsize("<" + _SCALARS[kind])  # KeyError for arrays of arrays: no model has one
             return None
@@ -139,71 +143,89 @@ def _read(cursor: _Cursor, size: int) -> Metadata:
     for _ in range(fields):
         key = cursor.text()
         found[key] = cursor.value(cursor.take("I"))
-    _check_whole(cursor, tensors, found.get("general.alignment", _DEFAULT_ALIGNMENT), size)
-    return _describe(found)
+    return _describe(found, add_up(_check_whole(cursor, tensors, _alignment(found), size)))
 
 
-def _check_whole(cursor: _Cursor, tensors: int, alignment: int, size: int) -> None:
-    """Every tensor must end within the file."""
+def _alignment(found: Mapping[str, Any]) -> int:
+    alignment = found.get("general.alignment", _DEFAULT_ALIGNMENT)
+    if not isinstance(alignment, int) or alignment <= 0:
+        raise GgufError(f"its header is damaged: general.alignment is {str(alignment)[:40]!r}")
+    return alignment
+
+
+def _check_whole(cursor: _Cursor, tensors: int, alignment: int, size: int) -> list[tuple[str, str | None, int]]:
+    """Every tensor must end within the file. (name, its type's name, bytes) of each."""
     if tensors == 0:
         raise GgufError("it holds a vocabulary and no weights; give the model itself")
     bytes_of = _tensor_bytes()
     ends = [0]
+    read: list[tuple[str, str | None, int]] = []
     for _ in range(tensors):
-        cursor.text()
+        name = cursor.text()
         dimensions = cursor.take("I")
         if dimensions > _MOST_DIMENSIONS:
             raise GgufError(f"its header is damaged: a tensor claims {dimensions} dimensions")
         shape = [cursor.take("Q") for _ in range(dimensions)]
         kind, offset = cursor.take("I"), cursor.take("Q")
-        ends.append(offset + bytes_of(kind, shape))
+        type_name, length = bytes_of(kind, shape)
+        read.append((name, type_name, length))
+        ends.append(offset + length)
     start = -(-cursor.at // alignment) * alignment
     if start + max(ends) > size:
         raise GgufError(f"it is truncated: {size} of {start + max(ends)} bytes are there; download it again")
+    return read
 
 
-def _tensor_bytes() -> Callable[[int, list[int]], int]:
+def _tensor_bytes() -> Callable[[int, list[int]], tuple[str | None, int]]:
     from gguf.constants import GGML_QUANT_SIZES  # here, since it brings numpy: 0.1 s
 
     sizes: Mapping[int, tuple[int, int]] = {int(kind): pair for kind, pair in GGML_QUANT_SIZES.items()}
+    names: Mapping[int, str] = {int(kind): kind.name for kind in GGML_QUANT_SIZES}
 
-    def count(kind: int, shape: list[int]) -> int:
+    def count(kind: int, shape: list[int]) -> tuple[str | None, int]:
         elements = 1
         for dimension in shape:
             elements *= dimension
         block, size = sizes.get(kind, (1, 0))  # a type that we do not know is left to the engine
-        return elements // block * size
+        return names.get(kind), elements // block * size
 
     return count
 
 
-def _describe(found: Mapping[str, Any]) -> Metadata:
-    architecture = found.get("general.architecture")
-    if not isinstance(architecture, str):
+def _describe(found: Mapping[str, Any], tensors: Tensors) -> Metadata:
+    architecture = _text(found, "general.architecture")
+    if architecture is None:
         raise GgufError("it names no architecture (general.architecture), so no engine can load it")
-
-    def number(key: str) -> int | None:
-        value = found.get(f"{architecture}.{key}")
-        return value if isinstance(value, int) and value > 0 else None
-
+    shape = read_shape(found, architecture, tensors)
     return Metadata(
         architecture=architecture,
-        name=found.get("general.name"),
+        name=_text(found, "general.name"),
         quantization=_quantization(found.get("general.file_type")),
-        context_length=number("context_length"),
-        block_count=number("block_count"),
-        kv_bytes=_kv_bytes(found, architecture),
-        chat_template=found.get("tokenizer.chat_template"),
-        parts=found.get("split.count") or 1,
+        context_length=_count(found, f"{architecture}.context_length"),
+        block_count=_count(found, f"{architecture}.block_count"),
+        kv_bytes=None if shape.kept is None else shape.kept + shape.windowed or None,
+        chat_template=_text(found, "tokenizer.chat_template"),
+        parts=_count(found, "split.count") or 1,
         pooling=_pooling(found.get(f"{architecture}.pooling_type")),
+        shape=shape,
     )
+
+
+def _text(found: Mapping[str, Any], key: str) -> str | None:
+    value = found.get(key)
+    return value if isinstance(value, str) else None
+
+
+def _count(found: Mapping[str, Any], key: str) -> int | None:
+    value = found.get(key)
+    return value if isinstance(value, int) and 0 < value <= MOST else None
 
 
 def _pooling(number: object) -> Pooling | None:
     return next((pooling for pooling in Pooling if pooling.value == number), None)
 
 
-def _quantization(file_type: int | None) -> str | None:
+def _quantization(file_type: object) -> str | None:
     """The usual name, such as Q4_K_M."""
     from gguf.constants import LlamaFileType
 
@@ -212,20 +234,3 @@ def _quantization(file_type: int | None) -> str | None:
     except ValueError:
         return None
     return None if name == "GUESSED" else name.removeprefix("MOSTLY_").removeprefix("ALL_")
-
-
-def _kv_bytes(found: Mapping[str, Any], architecture: str) -> int | None:
-    """Keys and values of all layers for one token, at two bytes a number. None where the file does not say."""
-
-    def field(key: str) -> Any:
-        return found.get(f"{architecture}.{key}")
-
-    blocks, heads, width = field("block_count"), field("attention.head_count"), field("embedding_length")
-    if isinstance(heads, list):
-        heads = max(heads, default=0)
-    if not blocks or not heads or not width:
-        return None
-    kv_heads = field("attention.head_count_kv") or heads
-    all_heads = sum(kv_heads) if isinstance(kv_heads, list) else kv_heads * blocks
-    key, value = field("attention.key_length") or width // heads, field("attention.value_length") or width // heads
-    return int(all_heads * (key + value) * 2)

@@ -1,36 +1,47 @@
 """What this machine has: CPU threads and memory that this process may use, and GPUs.
 
-Not here: what is made of it (sizing).
+Not here: how GPUs are found and read (gpus), what is made of all this (sizing).
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-_NULL = asyncio.subprocess.DEVNULL
-_GPU_WAIT_S = 10.0
+from node.gpus import Gpu, Gpus
+from node.measuring import machine
+
 _CGROUP = Path("/sys/fs/cgroup")
+_MIB = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """`gpu` is the first GPU's name, `vram_mib` the sum over all of them; None and 0 without one."""
+    """`gpu` is the first GPU's name, `vram_mib` and `vram_free_bytes` are sums over all; None and 0 without one."""
 
     threads: int
     memory_bytes: int
     gpu: str | None = None
     vram_mib: int = 0
+    vram_free_bytes: int = 0
+    gpus: tuple[Gpu, ...] = ()
 
 
-async def detect() -> Hardware:
-    """Look at this machine. Never fails: what cannot be found out is taken as absent."""
-    gpu, vram_mib = await _gpus()
-    return Hardware(_threads(), _memory_bytes(), gpu, vram_mib)
+async def detect(gpus: Gpus | None = None) -> Hardware:
+    """Look at this machine, and through `gpus` if they are open. Never fails: what cannot be found out is absent."""
+    opened = gpus or await Gpus.opened()
+    found = opened.read()
+    if gpus is None:
+        opened.close()
+    return Hardware(
+        _threads(),
+        machine().total,
+        gpu=found[0].name if found else None,
+        vram_mib=sum(gpu.total_bytes for gpu in found) // _MIB,
+        vram_free_bytes=sum(gpu.free_bytes for gpu in found),
+        gpus=found,
+    )
 
 
 def _threads() -> int:
@@ -42,42 +53,8 @@ def _threads() -> int:
     return max(1, round(count))
 
 
-def _memory_bytes() -> int:
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = _read(_CGROUP / "memory.max")
-    return min(total, int(limit)) if limit.isdigit() else total
-
-
 def _read(path: Path) -> str:
     try:
         return path.read_text().strip()
     except OSError:
         return ""
-
-
-async def _gpus() -> tuple[str | None, int]:
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return None, 0
-    lines = (await _output(program, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits")).splitlines()
-    found = [(name.strip(), size.strip()) for name, _, size in (line.rpartition(",") for line in lines)]
-    sizes = [int(size) for _, size in found if size.isdigit()]
-    return (found[0][0], sum(sizes)) if sizes else (None, 0)
-
-
-async def _output(*command: str) -> str:
-    """What the command prints; nothing if it fails, or hangs as a broken driver makes it."""
-    try:
-        child = await asyncio.create_subprocess_exec(
-            *command, stdin=_NULL, stdout=asyncio.subprocess.PIPE, stderr=_NULL
-        )
-    except OSError:
-        return ""
-    try:
-        async with asyncio.timeout(_GPU_WAIT_S):
-            printed, _ = await child.communicate()
-    except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            child.kill()
-        return ""
-    return printed.decode(errors="replace") if child.returncode == 0 else ""

@@ -44,6 +44,7 @@ class Life:
         self.starts = 0
         self.failures = 0  # in a row
         self.killed = False  # its last life was ended from outside
+        self.ended: str | None = None  # how its last life ended, in words
         self.failure: str | None = None  # why it is FAILED
 
     def __repr__(self) -> str:
@@ -57,6 +58,30 @@ class Life:
                     await self._changed.wait()
         if self.state is not State.READY:
             raise NotReady(self.state)
+
+    async def ready(self) -> None:
+        """Return once it is ready, however long that takes."""
+        while self.state is not State.READY:
+            await self._changed.wait()
+
+    async def changed(self) -> None:
+        """Return when its state is another."""
+        await self._changed.wait()
+
+    @property
+    def over(self) -> bool:
+        """It will not be ready, unless it is begun anew."""
+        return self.state in _OVER
+
+    def renew(self) -> None:
+        """Before a further run: what became of the last one counts no more. For its owner."""
+        self.failures, self.failure, self.ended, self.killed = 0, None, None, False
+        self._enter(State.NEW)
+
+    def give_up(self, why: str) -> None:
+        """It is not to be started again. For the owner of its runs."""
+        self.failure = why
+        self._enter(State.FAILED)
 
     async def unready(self, limit_s: float) -> None:
         """Return once it is seen not to be ready, or after `limit_s`: for callers who could not reach it."""

@@ -41,6 +41,25 @@ class ModelConfig(Options):
     context: int | None = Field(default=None, ge=256, description="tokens per request")
     parallel: int | None = Field(default=None, ge=1, le=256, description="requests at once")
     threads: int | None = Field(default=None, ge=1, description="CPU threads")
+    load: Literal["start", "demand"] = Field(
+        default="start", description="kept in memory from the start on, or loaded when asked for and unloaded when idle"
+    )
+    idle_s: float | None = Field(default=None, ge=0, description="seconds until it is unloaded, in place of the node's")
+    memory_mib: int | None = Field(
+        default=None,
+        ge=1,
+        description="memory that it takes, on the GPU where it runs on one; in place of the estimate",
+    )
+    devices: tuple[str, ...] = Field(
+        default=(), description="devices to compute on, as llama-server --list-devices names them: CUDA0, CUDA1, ..."
+    )
+    split_mode: Literal["none", "layer", "row"] | None = Field(
+        default=None, description="how a model is spread over several GPUs"
+    )
+    tensor_split: tuple[Annotated[float, Field(ge=0)], ...] = Field(
+        default=(), description="share of the model that each device gets, for example 3, 1"
+    )
+    main_gpu: int | None = Field(default=None, ge=0, description="the one device of split_mode none, or row's first")
     gpu_layers: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(default="auto", description="layers on the GPU")
     template: Literal["auto", "model", "chatml"] = Field(
         default="auto", description="chat template: the GGUF's if it has one, else ChatML; or one of them always"
@@ -69,6 +88,11 @@ class ModelConfig(Options):
     @property
     def external(self) -> bool:
         return self.uri is not None and isinstance(parse_uri(self.uri), EngineUri)
+
+    @property
+    def kept(self) -> bool:
+        """In memory from the start on, as far as that is the node's to decide."""
+        return self.external or self.load == "start"
 
     @field_validator("uri")
     @classmethod
@@ -142,6 +166,13 @@ class ModelConfig(Options):
             "flags",
             "threads",
             "gpu_layers",
+            "load",
+            "idle_s",
+            "memory_mib",
+            "devices",
+            "split_mode",
+            "tensor_split",
+            "main_gpu",
             "template",
             "kind",
             "start_s",

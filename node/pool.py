@@ -1,22 +1,28 @@
 """Who gets an engine's slots: `lease` gives a ready engine with a free slot, or a refusal.
 
-The one owner of what is in flight and what waits. Not here: the engines' processes (process), sending (engines).
+The one owner of what is in flight and what waits. Not here: which models are in memory (residency), the engines'
+processes (process), sending (engines).
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
+import math
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from node.engines.engine import Engine
-from node.life import NotReady, State
-from relay.errors import TooManyRequests, Unavailable
+from node.life import NotReady
+from node.residency import Residency
+from node.tenant import Cold, Misfit, Tenant
+from node.waiting import Beat
+from relay.errors import ApiError, TooManyRequests, Unavailable
 
 _RETRY_S = 1
+_LONGEST_RETRY_S = 600
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,15 @@ class PoolLimits:
     queue_s: float = 30.0
     ready_s: float = 30.0
     queue: int = 32
+
+
+@dataclass(frozen=True)
+class Patience:
+    """For how long a request waits for its model to be ready; `beat` is awaited every `beat_s` of it."""
+
+    limit_s: float
+    beat: Beat | None = None
+    beat_s: float = 15.0
 
 
 class _Seats:
@@ -67,25 +82,26 @@ class _Seats:
 
 
 class Pool:
-    """All engines of this node."""
+    """The slots of all engines of this node. `limits` may be set anew."""
 
-    def __init__(self, engines: Iterable[Engine], limits: PoolLimits) -> None:
-        self._seats = {engine.name: _Seats(engine) for engine in engines}
-        self._limits = limits
+    def __init__(self, residency: Residency, limits: PoolLimits) -> None:
+        self._residency = residency
+        self._seats: WeakKeyDictionary[Tenant, _Seats] = WeakKeyDictionary()  # gone with the last who knows the model
+        self.limits = limits
         self._draining = False
         self._admitted = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{name}: {s.in_flight}+{len(s.waiting)}" for name, s in self._seats.items())
+        counts = ", ".join(f"{tenant.name}: {s.in_flight}+{len(s.waiting)}" for tenant, s in self._seats.items())
         return f"<Pool {counts}{' draining' if self._draining else ''}>"
 
-    def in_flight(self, name: str) -> int:
-        return self._seats[name].in_flight
+    def in_flight(self, tenant: Tenant) -> int:
+        return self._seats[tenant].in_flight if tenant in self._seats else 0
 
-    def waiting(self, name: str) -> int:
-        return len(self._seats[name].waiting)
+    def waiting(self, tenant: Tenant) -> int:
+        return len(self._seats[tenant].waiting) if tenant in self._seats else 0
 
     @property
     def draining(self) -> bool:
@@ -104,21 +120,27 @@ class Pool:
             self._notice_idle()
 
     @asynccontextmanager
-    async def lease(self, name: str, *, admitted: bool = False) -> AsyncIterator[Engine]:
-        """A ready engine, one of its slots being the caller's. Raises TooManyRequests or Unavailable.
+    async def lease(
+        self, tenant: Tenant, *, admitted: bool = False, patience: Patience | None = None
+    ) -> AsyncIterator[Engine]:
+        """A ready engine, one of its slots being the caller's.
 
-        `admitted`: within `admitting`, and so let in while the node drains, to an engine that is there.
+        Raises TooManyRequests or Unavailable, and Gone where the model is to be looked up again. `admitted`: within
+        `admitting`, and so let in while the node drains, to an engine that is there.
         """
-        seats = self._seats[name]
-        if not (admitted and seats.engine.life.state is State.READY):
+        seats = self._seats.setdefault(tenant, _Seats(tenant.engine))
+        if not (admitted and tenant.warm):
             self._refuse_when_draining()
-        self._refuse_when_full(seats)
-        if not await seats.take(self._limits.queue_s):
-            raise TooManyRequests(f"{name} is busy; try again.", code="busy", retry_after_s=_RETRY_S)
+        if seats.in_flight >= seats.engine.slots and len(seats.waiting) >= self.limits.queue:
+            raise self._busy(
+                tenant, f"{tenant.name} is busy, and {self.limits.queue} requests wait already; try again."
+            )
+        if not await seats.take(self.limits.queue_s):
+            raise self._busy(tenant, f"{tenant.name} is busy; try again.")
         self._idle.clear()
         try:
-            await self._ready(seats.engine)
-            yield seats.engine
+            async with self._held(tenant, patience or Patience(self.limits.ready_s)) as engine:
+                yield engine
         finally:
             seats.give_back()
             self._notice_idle()
@@ -141,20 +163,34 @@ class Pool:
         if self._draining:
             raise Unavailable("This node is shutting down.", code="draining", retry_after_s=_RETRY_S)
 
-    def _refuse_when_full(self, seats: _Seats) -> None:
-        if seats.in_flight >= seats.engine.slots and len(seats.waiting) >= self._limits.queue:
-            raise TooManyRequests(
-                f"{seats.engine.name} is busy, and {self._limits.queue} requests wait already; try again.",
-                code="busy", retry_after_s=_RETRY_S,
-            )  # fmt: skip
+    def _busy(self, tenant: Tenant, why: str) -> ApiError:
+        """Who holds the slots may wait for the model itself: then a slot is not free in a second."""
+        if tenant.warm or tenant.kept:
+            return TooManyRequests(why, code="busy", retry_after_s=_RETRY_S)
+        return _cold(tenant, self._residency.expected_s(tenant))
 
-    async def _ready(self, engine: Engine) -> None:
-        began = time.monotonic()
-        try:
-            await engine.life.ensure_ready(self._limits.ready_s)
-        except NotReady as error:
-            waited = time.monotonic() - began
-            raise Unavailable(
-                f"{engine.name} is not ready: its engine is {error.state.value} (waited {waited:.0f} s).",
-                code="engine_not_ready", retry_after_s=max(1, round(self._limits.ready_s / 3)),
-            ) from error  # fmt: skip
+    @asynccontextmanager
+    async def _held(self, tenant: Tenant, patience: Patience) -> AsyncIterator[Engine]:
+        """The engine, loaded and ready; what stands against that, as an error of ours."""
+        async with AsyncExitStack() as stack:
+            try:
+                holding = self._residency.hold(tenant, patience.limit_s, patience.beat, patience.beat_s)
+                engine = await stack.enter_async_context(holding)
+            except Cold as cold:
+                raise _cold(tenant, cold.retry_s) from cold
+            except Misfit as error:
+                text = f"{tenant.name} does not fit into this node's memory now."
+                raise Unavailable(text, code="model_not_loaded") from error
+            except NotReady as error:
+                raise Unavailable(
+                    f"{tenant.name} is not ready: its engine is {error.state.value}.",
+                    code="engine_not_ready", retry_after_s=max(_RETRY_S, round(self.limits.ready_s / 3)),
+                ) from error  # fmt: skip
+            yield engine
+
+
+def _cold(tenant: Tenant, expected_s: float) -> Unavailable:
+    return Unavailable(
+        f"{tenant.name} is not loaded, and may be in {expected_s:.0f} s.",
+        code="model_cold", retry_after_s=max(_RETRY_S, min(math.ceil(expected_s), _LONGEST_RETRY_S)),
+    )  # fmt: skip

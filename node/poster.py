@@ -11,6 +11,7 @@ import random
 from dataclasses import dataclass
 from enum import StrEnum
 
+from node.offers import without_warmth
 from registry.advert import Advert
 from registry.backend import Backend, BackendError, Pending, Rejected
 from registry.envelope import Envelope
@@ -69,7 +70,12 @@ class Poster:
         return self._wanted is self._posted
 
     def post(self, posting: Posting) -> None:
-        """This is the newest; an older one that has not been posted yet never will be."""
+        """This is the newest; an older one that has not been posted yet never will be.
+
+        Where posting costs money, another warmth alone is not worth it: readers get that from the node itself.
+        """
+        if self._backend.paid and self._wanted is not None and _same_but_warmth(self._wanted, posting):
+            return
         self._wanted = posting
         self._answered.clear()
         self._tidied.clear()
@@ -150,6 +156,15 @@ class Poster:
                 await self._news.wait()
         except TimeoutError:
             return
+
+
+def _same_but_warmth(one: Posting, other: Posting) -> bool:
+    return one.envelope.delegation == other.envelope.delegation and _lasting(one.advert) == _lasting(other.advert)
+
+
+def _lasting(advert: Advert) -> Advert:
+    """What is the same in two adverts that differ in warmth alone, and in when they were signed."""
+    return advert.model_copy(update={"seq": 0, "issued_at": 0, "offers": without_warmth(advert.offers)})
 
 
 def _standing(error: Exception) -> Standing:

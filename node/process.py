@@ -43,7 +43,7 @@ class ProcessLimits:
 class Process(Life):
     """Runs `command` again and again. `prepare` is called before each start, `probe` says whether it is ready.
 
-    `hopeless` is shown what the first start wrote, if that failed, and says why another one would fail too.
+    `hopeless` is shown what a start wrote that failed, until one has not, and says why another one would fail too.
     """
 
     def __init__(
@@ -69,21 +69,25 @@ class Process(Life):
         self._log = logging.getLogger(f"waypost.engine.{name}")
         self._tail = Tail(limits.lines, limits.width, lambda line: self._log.debug("%s", line))
         self._child: asyncio.subprocess.Process | None = None
+        self._was_ready = False
 
     def __repr__(self) -> str:
-        pid = self._child.pid if self._child else None
-        return f"<Process {self._name} {self.state.value} pid={pid} starts={self.starts} failures={self.failures}>"
+        return f"<Process {self._name} {self.state.value} pid={self.pid} starts={self.starts} failures={self.failures}>"
+
+    @property
+    def pid(self) -> int | None:
+        """Of the child, which leads its group; None while there is none."""
+        return self._child.pid if self._child else None
 
     async def run(self) -> None:
         """Keep the process up until cancelled, or until it is hopeless; it is gone when this returns."""
         try:
             while True:
-                ended = await self._live()
+                ended = self.ended = await self._live()
                 self.failures += 1
-                if self.starts == 1:
+                if not self._was_ready:
                     self.failure = self._hopeless(self._tail.last(self._limits.lines))
                 if self.failure is not None:
-                    self._log.error("%s is not served: %s", self._name, self.failure)
                     return
                 pause = self._pause()
                 self._log.error("%s %s; next start in %.1f s%s", self._name, ended, pause, self._last_words())
@@ -115,8 +119,10 @@ class Process(Life):
             self._enter(State.STOPPING)
             raise
         finally:
-            await self._end(child, reading)
-            self._child = None
+            try:
+                await _whole(asyncio.create_task(self._end(child, reading)))
+            finally:
+                self._child = None
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         setpriv = shutil.which("setpriv")
@@ -154,6 +160,7 @@ class Process(Life):
 
     async def _serve(self, exit_seen: asyncio.Task[int]) -> str:
         since = time.monotonic()
+        self._was_ready = True
         self._enter(State.READY)
         code = await exit_seen
         self.killed = -code in (signal.SIGKILL, signal.SIGTERM)
@@ -185,6 +192,19 @@ class Process(Life):
     def _last_words(self) -> str:
         lines = self._tail.last(_SHOWN_LINES)
         return "\n  | ".join(["; it wrote last:", *lines]) if lines else "; it wrote nothing"
+
+
+async def _whole(task: asyncio.Task[None]) -> None:
+    """Wait until it is done, even where the caller is cancelled: else what it ends would be left half ended."""
+    cancelled = None
+    while not task.done():
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError as error:
+            cancelled = error
+    task.result()
+    if cancelled is not None:
+        raise cancelled
 
 
 def _ending(code: int) -> str:

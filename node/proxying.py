@@ -5,15 +5,18 @@ Not here: reading and carrying (relay.proxying), and which paths are open by def
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Sequence
+from functools import partial
 
 from aiohttp import web
 
 from node.access import Access
 from node.metrics import MODEL
-from node.models import Models, Served
+from node.models import MOST_LOOKUPS, Models, Served, being_replaced
 from node.next_life import outliving
 from node.pool import Pool
+from node.tenant import Gone
 from relay import websockets
 from relay.answer import Limits
 from relay.call import BodyLimits
@@ -25,13 +28,12 @@ from relay.target import ROUTE
 
 
 class Proxy:
-    """The handler. `serving` gives what is served by now, or raises ApiError."""
+    """The handler."""
 
-    def __init__(
-        self, access: Access, serving: Callable[[], tuple[Models, Pool]], body_limits: BodyLimits, limits: Limits
-    ) -> None:
+    def __init__(self, access: Access, models: Models, pool: Pool, body_limits: BodyLimits, limits: Limits) -> None:
         self._access = access
-        self._serving = serving
+        self._models = models
+        self._pool = pool
         self._body_limits = body_limits
         self._limits = limits
 
@@ -46,19 +48,22 @@ class Proxy:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self._access.caller(request.headers)
-        models, pool = self._serving()
-        with pool.admitting():
-            return await self._read_and_forward(request, models, pool)
+        with self._pool.admitting():
+            async with read(request, self._body_limits, self._limits.head_s) as call:
+                return await self._answer(request, call)
 
-    async def _read_and_forward(self, request: web.Request, models: Models, pool: Pool) -> web.StreamResponse:
-        async with read(request, self._body_limits, self._limits.head_s) as call:
-            model = models.resolve(call.model)
+    async def _answer(self, request: web.Request, call: ProxyCall) -> web.StreamResponse:
+        for _ in range(MOST_LOOKUPS):
+            model = self._models.resolve(call.model)
             request[MODEL] = model.name
             check_open(model, call.target.path)
-            return await outliving(model, lambda: self._forward(request, call, model, pool), call.may_go_elsewhere)
+            forward = partial(self._forward, request, call, model)
+            with contextlib.suppress(Gone):  # another has taken its place meanwhile
+                return await outliving(model, forward, call.may_go_elsewhere)
+        raise being_replaced(model.name)
 
-    async def _forward(self, request: web.Request, call: ProxyCall, model: Served, pool: Pool) -> web.StreamResponse:
-        async with pool.lease(model.name, admitted=True) as engine:
+    async def _forward(self, request: web.Request, call: ProxyCall, model: Served) -> web.StreamResponse:
+        async with self._pool.lease(model.tenant, admitted=True) as engine:
             door = engine.door
             if call.websocket:
                 headers = {**call.headers, **door.headers}

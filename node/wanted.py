@@ -1,4 +1,4 @@
-"""What an opener of models is given: one model as it is wanted, and the place where it will be served.
+"""What an opener of models is given, one model as it is wanted and where it will be served; and what it gives.
 
 Not here: which opener (opening), and what it makes of it (engines).
 """
@@ -6,13 +6,16 @@ Not here: which opener (opening), and what it makes of it (engines).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from node.config import NodeConfig
+from node.engines.engine import Engine
 from node.hardware import Hardware
 from node.kind import Kind
+from node.memory import Memory
 from node.model_config import ModelConfig
+from node.models import Profile
 from node.process import ProcessLimits
 from node.weights import Weights
 from relay.answer import Limits
@@ -55,3 +58,16 @@ class Wanted:
     @property
     def limits(self) -> Limits:
         return Limits(head_s=self.config.head_s, gap_s=self.config.gap_s)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An engine that does not run yet. `need` is what it is expected to take.
+
+    `fix` gives, for the memory that there is, the settings with which it would fit; None if there are none.
+    """
+
+    engine: Engine
+    profile: Profile
+    need: Memory = field(default_factory=Memory)
+    fix: Callable[[Memory], str | None] = lambda _: None

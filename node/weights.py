@@ -1,28 +1,29 @@
 """The model store: open a weights URI -> the file, its metadata and its digest.
 
 A digest is computed once a file and kept by (path, size, mtime, inode), since hashing gigabytes at each start is slow.
-Everything here blocks: call it in a thread. Not here: how a URI is written (uri), how the file is served (engines).
+Everything here blocks: call it in a thread. Not here: how a URI is written (uri), how a file gets here (store), how
+it is served (engines).
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from node.gguf import GgufError, Metadata, read_metadata
-from node.uri import WeightsUri
+from node.store.record import kept_sha256
+from node.uri import PART, WeightsUri
 
 OTHER_SUFFIXES = (".onnx", ".safetensors", ".ckpt")
 _CACHE = "digests.json"
 _PROJECTOR = "clip"  # its architecture, as llama.cpp names it
-_PART = re.compile(r"(?P<stem>.+)-(?P<part>\d{5})-of-(?P<all>\d{5})\.gguf")
 
 
 class WeightsError(Exception):
@@ -44,6 +45,7 @@ def open_weights(uri: WeightsUri, state: Path, beside: Sequence[Path] = (), proj
     path = uri.path.absolute()
     further = [*beside, *([projector] if projector else [])]
     try:
+        _check_plain([path, *further])
         metadata = _read(path) if _is_gguf(path) else None
         files = {**{file.absolute(): file.name for file in further}, **_files(path, metadata)}
         if projector and _read(projector).architecture != _PROJECTOR:
@@ -58,6 +60,13 @@ def open_weights(uri: WeightsUri, state: Path, beside: Sequence[Path] = (), proj
         whose = "its sha256" if len(files) == 1 else f"the sha256 of its {len(files)} files together"
         raise WeightsError(f"{path}: {whose} is {sha256}, not {uri.sha256} as asked for; get the right file")
     return Weights(path, sha256, size, metadata)
+
+
+def _check_plain(files: Iterable[Path]) -> None:
+    """A pipe is waited for until somebody writes to it, and a device never ends."""
+    for file in files:
+        if file.exists() and not (file.is_file() or file.is_dir()):
+            raise WeightsError(f"{file}: it is neither a file nor a folder; give the path of one")
 
 
 def _read(path: Path) -> Metadata:
@@ -94,18 +103,22 @@ def _counts(name: Path) -> bool:
 def _parts(path: Path, count: int) -> list[Path]:
     if count == 1:
         return [path]
-    match = _PART.fullmatch(path.name)
+    match = PART.fullmatch(path.name)
     if match is None or int(match["part"]) != 1 or int(match["all"]) != count:
         raise WeightsError(f"{path}: it is one of {count} parts; give the one that ends in -00001-of-{count:05}.gguf")
     return [path.with_name(f"{match['stem']}-{part:05}-of-{count:05}.gguf") for part in range(1, count + 1)]
 
 
 def _digest(files: Mapping[Path, str], cache: _Cache) -> str:
-    """The file's SHA-256; of several files, that of their sorted lines `sha256 name`."""
-    digests = [(cache.sha256(file), name) for file, name in files.items()]
-    if len(digests) == 1:
-        return digests[0][0]
-    lines = sorted(f"{digest} {name}\n" for digest, name in digests)
+    return digest_of_all((cache.sha256(file), name) for file, name in files.items())
+
+
+def digest_of_all(digests: Iterable[tuple[str, str]]) -> str:
+    """(sha256, name) of each file -> the file's SHA-256; of several files, that of their sorted lines `sha256 name`."""
+    found = list(digests)
+    if len(found) == 1:
+        return found[0][0]
+    lines = sorted(f"{digest} {name}\n" for digest, name in found)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -118,14 +131,25 @@ class _Cache:
     def sha256(self, file: Path) -> str:
         stat = file.stat()
         identity = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        if (fetched := kept_sha256(file)) is not None:
+            return fetched  # it was computed as the file came in
         kept = self._load().get(str(file))
         if isinstance(kept, dict) and kept.get("identity") == identity and isinstance(kept.get("sha256"), str):
             return str(kept["sha256"])
         with file.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), self._alone():  # models are opened side by side
             self._save({**self._load(), str(file): {"identity": identity, "sha256": digest}})
         return digest
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        lock = os.open(self._path.with_name(f".{self._path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
 
     def _load(self) -> dict[str, Any]:
         try:

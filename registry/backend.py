@@ -63,6 +63,10 @@ class Backend(Protocol):
     def faults(self) -> int:
         """How many entries the host has shown so far that nobody can have posted so: its lies, or its damage."""
 
+    @property
+    def paid(self) -> bool:
+        """Does each posting cost its poster money? Then what readers can do without is better left out."""
+
     async def exists(self) -> bool:
         """Is there a board at all? If not, nobody has posted yet, or the URL is mistyped. Raises BackendError."""
 

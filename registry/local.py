@@ -56,6 +56,7 @@ class SqliteBackend:
         """ValueError if the URL is not sqlite:///relative.db or sqlite:////absolute.db."""
         self.url = self.board = url
         self.faults = 0
+        self.paid = False
         self._path = _path(url)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="registry")
         self._connection: sqlite3.Connection | None = None

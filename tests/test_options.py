@@ -9,6 +9,7 @@ import pytest
 
 import waypost
 from gateway.config import GatewayConfig
+from relay.configuring import options
 from tests.commands import Ended, here, run
 
 ADDRESS = "0x" + "a" * 40
@@ -111,7 +112,7 @@ def test_several_keys_that_begin_with_a_dash(capsys: pytest.CaptureFixture[str])
 
 def test_no_option_is_as_long_as_a_key() -> None:
     for command in waypost.COMMANDS.values():
-        flags = ["--no-" + name.replace("_", "-") for name in waypost._options(waypost._load(command.config))]
+        flags = ["--no-" + name.replace("_", "-") for name in options(waypost._load(command.config))]
         assert all(len(flag) < 43 for flag in flags)
 
 

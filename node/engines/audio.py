@@ -15,17 +15,20 @@ from importlib.metadata import PackageNotFoundError, version
 from node.engines.child import ChildEngine
 from node.engines.engine import EngineError
 from node.engines.environment import for_engine
+from node.footprint import declared
+from node.footprint_other import speech, transcription
 from node.kind import Kind
 from node.models import Profile
-from node.wanted import Wanted
+from node.wanted import Opened, Wanted
 
 _LOAD_FAULT = "waypost: the model could not be loaded: "
+_NEEDS = {Kind.SPEECH: speech, Kind.TRANSCRIPTION: transcription}
 _SLOTS = {Kind.SPEECH: 4, Kind.TRANSCRIPTION: 2}
 _MODALITIES = {Kind.SPEECH: ("text", "audio"), Kind.TRANSCRIPTION: ("audio", "text")}
 _PACKAGES = {Kind.SPEECH: ("piper", "piper-tts"), Kind.TRANSCRIPTION: ("faster_whisper", "faster-whisper")}
 
 
-async def open_audio(wanted: Wanted) -> tuple[ChildEngine, Profile]:
+async def open_audio(wanted: Wanted) -> Opened:
     """The engine, not yet running. Raises EngineError where its packages are not installed."""
     kind = wanted.kind
     module, package = _PACKAGES[kind]
@@ -34,14 +37,15 @@ async def open_audio(wanted: Wanted) -> tuple[ChildEngine, Profile]:
     slots = wanted.wish.parallel or _SLOTS[kind]
     engine = ChildEngine(
         wanted.name, slots, _command(wanted, slots), _environment(os.environ), wanted.socket, wanted.process_limits,
-        wanted.limits, hopeless=_hopeless, on_change=wanted.place.on_change,
+        wanted.limits, weights=wanted.weights.path, hopeless=_hopeless, on_change=wanted.place.on_change,
     )  # fmt: skip
     profile = Profile(
         engine=f"{package}/{_version(package)}",
         weights_sha256=wanted.weights.sha256,
         modalities=_MODALITIES[kind],
     )
-    return engine, profile
+    need = _NEEDS[kind](wanted.weights.size_bytes, slots)
+    return Opened(engine, profile, declared(wanted.wish, need, on_gpu=False))
 
 
 def _command(wanted: Wanted, slots: int) -> list[str]:

@@ -22,7 +22,10 @@ _PROBE_S = 5.0
 
 
 class ChildEngine:
-    """`address` is a socket's path, or a port of 127.0.0.1. `run` keeps the program up; `ask` sends it a call."""
+    """`address` is a socket's path, or a port of 127.0.0.1. `run` keeps the program up; `ask` sends it a call.
+
+    `weights` must be the same file at each start: its digest is what is advertised.
+    """
 
     health_path = "/health"
 
@@ -36,6 +39,7 @@ class ChildEngine:
         process_limits: ProcessLimits,
         limits: Limits,
         *,
+        weights: Path | None = None,
         hopeless: Callable[[Sequence[str]], str | None] = lambda _: None,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
@@ -44,6 +48,8 @@ class ChildEngine:
         self._address = address
         self._limits = limits
         self._session: aiohttp.ClientSession | None = None
+        self._weights = weights
+        self._opened = _identity(weights)
         self.life = Process(
             name, command, environment, prepare=self._prepare, probe=self._healthy,
             limits=process_limits, hopeless=hopeless, on_change=on_change,
@@ -88,6 +94,9 @@ class ChildEngine:
         return make_connector()
 
     def _prepare(self) -> None:
+        """Raises OSError where it must not be started."""
+        if _identity(self._weights) != self._opened:
+            raise OSError(f"{self._weights} is gone, or another file than was opened; SIGHUP opens it anew")
         if isinstance(self._address, Path):
             self._address.unlink(missing_ok=True)  # a stale one makes the start fail
 
@@ -100,3 +109,12 @@ class ChildEngine:
                 return response.status == 200
         except (TimeoutError, aiohttp.ClientError, OSError):
             return False
+
+
+def _identity(path: Path | None) -> tuple[int, int, int] | None:
+    """What tells a file from another in its place; None if there is none."""
+    try:
+        found = path.stat() if path is not None else None
+    except OSError:
+        return None
+    return found and (found.st_size, found.st_mtime_ns, found.st_ino)

@@ -18,6 +18,8 @@ _DEFAULTS = {
     # Turns that a thread spins at a barrier before it sleeps. By default it spins on while the thread it waits for has
     # no core: beside two busy processes on 2 cores that took 3 s a token. This costs nothing on a quiet machine.
     "GOMP_SPINCOUNT": "500",
+    # GPUs are numbered as NVML does, in the order of their slots; by default the fastest comes first.
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     # Where it aborts, ggml would call a debugger for a backtrace, and keep us waiting.
     "GGML_NO_BACKTRACE": "1",
 }

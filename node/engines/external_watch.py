@@ -89,6 +89,7 @@ class Watched(Life):
 
     def _missed(self, why: str) -> None:
         self.failures += 1
+        self.ended = why
         if why != self._said:
             log.error("%s: %s; looked at again every %.0f s", self._name, why, _LOOK_EVERY_S)
             self._said = why

@@ -5,20 +5,18 @@ Not here: the program itself (images), its flags (image_flags).
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
-from typing import TYPE_CHECKING
 
 from node.engines.engine import EngineError
 from node.engines.image_flags import ImageSizing, check_flags
 from node.engines.program import Found
+from node.footprint import declared
+from node.footprint_other import images
 from node.models import Profile
+from node.once import Once
 from node.pictures import Pictures
-from node.wanted import Wanted
+from node.wanted import Opened, Wanted
 from relay.image_input import LEAST_SIDE, MOST_SIDE
-
-if TYPE_CHECKING:
-    from node.engines.images import ImageEngine
 
 
 class ImageOpener:
@@ -26,24 +24,23 @@ class ImageOpener:
 
     def __init__(self, pictures: Pictures) -> None:
         self._pictures = pictures
-        self._build: asyncio.Task[Found] | None = None
+        self._build: Once[Found] = Once()
 
-    async def open(self, wanted: Wanted) -> tuple[ImageEngine, Profile]:
+    async def open(self, wanted: Wanted) -> Opened:
         """The engine, not yet running. Raises EngineError."""
         if importlib.util.find_spec("PIL") is None:
             raise EngineError("image models need the package pillow; pip install 'waypost[images]'")
         from node.engines.images import ImageEngine, find_image_build  # a node without image models needs no Pillow
 
         wish, sizing = wanted.wish, _sizing(wanted)
-        if self._build is None:
-            self._build = asyncio.create_task(find_image_build(wanted.config.sd_server))
-        build = await self._build
+        build = await self._build.get(lambda: find_image_build(wanted.config.sd_server))
         engine = ImageEngine(
             build, wanted.name, wanted.weights.path, wish.files, sizing, wish.flags, wanted.socket,
             self._pictures, wanted.process_limits, wanted.limits, wanted.place.on_change,
         )  # fmt: skip
-        weights_sha256 = wanted.weights.sha256
-        return engine, Profile(engine=build.version, weights_sha256=weights_sha256, modalities=("text", "image"))
+        profile = Profile(engine=build.version, weights_sha256=wanted.weights.sha256, modalities=("text", "image"))
+        need = images(wanted.weights.size_bytes, sizing.most_pixels, on_gpu=False)
+        return Opened(engine, profile, declared(wish, need, on_gpu=False))
 
 
 def _sizing(wanted: Wanted) -> ImageSizing:

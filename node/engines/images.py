@@ -70,7 +70,7 @@ class ImageEngine(ChildEngine):
         slots = 1  # it makes one picture at a time
         super().__init__(
             name, slots, command, for_engine(os.environ), socket, process_limits, limits,
-            hopeless=lambda lines: hopeless(lines, name), on_change=on_change,
+            weights=weights, hopeless=lambda lines: hopeless(lines, name), on_change=on_change,
         )  # fmt: skip
         self._sizing = sizing
         self._pictures = pictures

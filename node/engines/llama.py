@@ -9,20 +9,24 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from node.chatml import TURN_END, Template
 from node.engines.child import ChildEngine
+from node.engines.devices import Device, Placement, names_devices, parse_devices, place
 from node.engines.engine import Door
 from node.engines.environment import for_engine
 from node.engines.llama_dimensions import shorten
-from node.engines.llama_faults import bad_argument, translate
+from node.engines.llama_faults import translate
 from node.engines.llama_media import explain, refuse_remote
+from node.engines.llama_refusals import refusal
 from node.engines.llama_requests import reworded
 from node.engines.llama_rerank import rank_by_embedding, rank_by_model
 from node.engines.program import Carried, find
 from node.gguf import Pooling
+from node.model_config import ModelConfig
 from node.process import ProcessLimits
 from node.sizing import Sizing
 from relay.answer import Answer, Limits, Made
@@ -31,6 +35,7 @@ from relay.endpoints import EMBEDDINGS, RERANK
 from relay.errors import ApiError, BadRequest
 
 _CARRIED = Carried("llama-server", "llama-cpp-python", "llama.cpp", "--llama-server")
+_WORKERS_S = 30.0
 _EMBEDDINGS_LIMIT_BYTES = 256 * 1024 * 1024
 
 
@@ -41,21 +46,46 @@ class Build:
     path: Path
     version: str
     gpu: bool
+    devices: tuple[Device, ...] = ()
 
 
 async def find_build(path: Path | None) -> Build:
     """The named llama-server, or the one that llama-cpp-python carries, after it has run once. Raises EngineError."""
     found = await find(_CARRIED, path, "--list-devices")
-    devices = found.printed.decode(errors="replace").partition("Available devices:")[2].split("\n")
-    gpu = any(line.strip() not in ("", "(none)") for line in devices)
-    return Build(found.path, found.version, gpu)
+    devices = parse_devices(found.printed.decode(errors="replace"))
+    return Build(found.path, found.version, bool(devices), devices)
+
+
+async def find_place(build: Build, model: str, wish: ModelConfig) -> Placement:
+    """The devices that the model's settings come to. Raises EngineError."""
+    if not wish.rpc or not names_devices(wish):
+        return place(model, wish, build.devices)
+    devices = await _devices_with(build, wish.rpc)
+    return place(model, wish, build.devices if devices is None else devices, away=devices is None)
+
+
+async def _devices_with(build: Build, workers: Sequence[str]) -> tuple[Device, ...] | None:
+    """The workers' too; None if one is away, since llama-server aborts then. It is waited for when the model starts."""
+    child = await asyncio.create_subprocess_exec(
+        str(build.path), "--rpc", ",".join(workers), "--list-devices", stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env=for_engine(os.environ),
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(_WORKERS_S):
+            printed, _ = await child.communicate()
+    except TimeoutError:
+        return None
+    finally:
+        with suppress(ProcessLookupError):
+            child.kill()
+    return parse_devices(printed.decode(errors="replace")) if child.returncode == 0 else None
 
 
 class LlamaEngine(ChildEngine):
     """One model in one llama-server.
 
     `purpose` is the template that it chats by, or the pooling that it embeds or ranks by; `projector` is what lets it
-    see; `workers` are llama.cpp's RPC workers that compute for it.
+    see; `workers` are llama.cpp's RPC workers that compute for it; `placement` says on which devices it does.
     """
 
     def __init__(
@@ -73,15 +103,17 @@ class LlamaEngine(ChildEngine):
         *,
         projector: Path | None = None,
         workers: Sequence[str] = (),
+        placement: Sequence[str] = (),
     ) -> None:
         command = [str(build.path), *_arguments(name, weights, socket, sizing), *_purpose(purpose, socket)]
         command += ["--mmproj", str(projector)] if projector else []
         command += ["--rpc", ",".join(workers)] if workers else []
+        command += placement
         # Media that it cannot decode it hands to ffmpeg, which opens what a playlist names: beside the socket is none.
         environment = for_engine(os.environ) | {"LLAMA_ARG_VIDEO_FFMPEG_DIR": str(socket.parent)}
         super().__init__(
             name, sizing.parallel, [*command, *flags], environment, socket, process_limits, limits,
-            hopeless=lambda lines: bad_argument(lines, name), on_change=on_change,
+            weights=weights, hopeless=lambda lines: refusal(lines, name), on_change=on_change,
         )  # fmt: skip
         self._ranks = purpose is Pooling.RANK
         self._calls_tools = isinstance(purpose, Template) and "tool" in purpose.text
@@ -116,6 +148,10 @@ def _arguments(name: str, weights: Path, socket: Path, sizing: Sizing) -> list[s
     arguments += ["--no-ui", "--no-slots", "--no-agent", "--no-ui-mcp-proxy"]
     arguments += ["--ctx-size", str(sizing.context * sizing.parallel), "--parallel", str(sizing.parallel)]
     arguments += ["--threads", str(sizing.threads), "--no-kv-unified"]
+    # Idle slots stay where they are without a unified cache, so a copy of each would only take memory.
+    arguments += ["--cache-ram", str(sizing.prompt_cache_mib), "--no-cache-idle-slots"]
+    arguments += ["--ctx-checkpoints", str(sizing.checkpoints)]
+    arguments += [] if sizing.mapped else ["--load-mode", "none"]
     if sizing.gpu_layers is not None:
         arguments += ["--n-gpu-layers", str(sizing.gpu_layers)]
     if sizing.batch is not None:

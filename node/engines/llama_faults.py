@@ -1,12 +1,12 @@
-"""What llama-server's error answers mean, and its refusal to start: whose fault it is, in OpenAI's words.
+"""What llama-server's error answers mean: whose fault it is, in OpenAI's words.
 
-It answers 500 for much that the caller did wrong, and its codes are integers. Not here: sending and relaying.
+It answers 500 for much that the caller did wrong, and its codes are integers. Not here: sending and relaying, and why
+it does not start (llama_refusals).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from relay.errors import ApiError, BadRequest, BadUpstream, Unavailable, from_upstream
 
@@ -31,8 +31,6 @@ _RETRY_S = 1
 _BEYOND_BATCH = re.compile(
     r"(?P<what>.* is too large to process)\. increase the physical batch size \(current batch size: (?P<limit>\d+)\)"
 )
-_NO_RPC = "RPC not supported in this build"
-_BAD_ARGUMENT = re.compile(r"error: invalid argument: .*|error while handling argument .*")
 
 
 def translate(status: int, body: bytes) -> ApiError:
@@ -53,15 +51,6 @@ def translate(status: int, body: bytes) -> ApiError:
     if status in (400, 500, 501):
         return BadRequest(message, param=error.param, code="invalid_request")
     return error if 400 <= status < 500 else BadUpstream(message, code="engine_failed")
-
-
-def bad_argument(lines: Sequence[str], model: str) -> str | None:
-    """Why llama-server did not take its command line, if that is what it wrote: one line that names the fix."""
-    said = next((line for line in lines if _BAD_ARGUMENT.fullmatch(line)), None)
-    if said and _NO_RPC in said:
-        fix = f"build it with GGML_RPC=ON (make does), or drop rpc from [node.models.{model}]"
-        return f"this llama-server was built without RPC workers; {fix}"
-    return said and f"llama-server says '{said}'; change flags in [node.models.{model}]"
 
 
 def _is_context(body: bytes) -> bool:

@@ -5,20 +5,21 @@ Not here: each of these (kind, chatml, sizing), and the program itself (llama).
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from node.chatml import Template, choose
 from node.engines.engine import EngineError
-from node.engines.llama import Build, LlamaEngine, find_build
+from node.engines.llama import Build, LlamaEngine, find_build, find_place
 from node.engines.llama_flags import check_flags
 from node.engines.llama_rerank import BY_EMBEDDING, BY_MODEL
+from node.footprint import declared, estimate, fitting
 from node.gguf import Pooling
-from node.hardware import Hardware
 from node.kind import Kind, pooling_of
+from node.memory import Memory
 from node.models import Profile
+from node.once import Once
 from node.sizing import Sizing, size
-from node.wanted import Wanted
+from node.wanted import Opened, Wanted
 from node.weights import Weights
 
 log = logging.getLogger("waypost.node")
@@ -31,28 +32,47 @@ class LlamaOpener:
     """Opens models on one llama-server build, which is looked for once."""
 
     def __init__(self) -> None:
-        self._build: asyncio.Task[Build] | None = None
+        self._build: Once[Build] = Once()
 
-    async def open(self, wanted: Wanted) -> tuple[LlamaEngine, Profile]:
+    async def open(self, wanted: Wanted) -> Opened:
         """The engine, not yet running. Raises EngineError or TemplateError."""
-        if self._build is None:
-            self._build = asyncio.create_task(find_build(wanted.config.llama_server))
-        build, weights, wish = await self._build, wanted.weights, wanted.wish
+        build = await self._build.get(lambda: find_build(wanted.config.llama_server))
+        weights, wish = wanted.weights, wanted.wish
         try:
             check_flags(wish.flags)
         except ValueError as error:
             raise EngineError(f"[node.models.{wanted.name}] flags: {error}") from error
         assert weights.metadata is not None
-        hardware = wanted.place.hardware
-        usable = hardware if build.gpu else Hardware(hardware.threads, hardware.memory_bytes)
+        placement = await find_place(build, wanted.name, wish)
+        usable = placement.hardware(wanted.place.hardware)
         sizing = size(wish, weights.metadata, wanted.kind, weights.size_bytes, usable)
         purpose = _purpose(wanted, weights)
         _say(wanted, sizing, purpose)
         engine = LlamaEngine(
             build, wanted.name, weights.path, purpose, sizing, wish.flags, wanted.socket, wanted.process_limits,
             wanted.limits, wanted.place.on_change, projector=wish.projector, workers=wish.rpc,
+            placement=placement.flags,
         )  # fmt: skip
-        return engine, _profile(wanted, build, purpose, sizing)
+        profile = _profile(wanted, build, purpose, sizing)
+        return _opened(engine, profile, wanted, sizing, gpus=len(placement.devices))
+
+
+def _opened(engine: LlamaEngine, profile: Profile, wanted: Wanted, sizing: Sizing, *, gpus: int) -> Opened:
+    wish, weights = wanted.wish, wanted.weights
+    metadata, on_gpu = weights.metadata, gpus > 0
+    assert metadata is not None
+    projector = wish.projector.stat().st_size if wish.projector else 0
+    estimated = estimate(
+        metadata, sizing, weights.size_bytes, on_gpu=on_gpu, projector_bytes=projector, gpus=max(1, gpus)
+    )
+    need = declared(wish, estimated, on_gpu)
+    if not wanted.place.hardware.gpus:
+        need = Memory(ram=need.ram)  # of a worker elsewhere, or of a GPU that NVML does not know: nobody here counts it
+
+    def fix(budget: Memory) -> str | None:
+        return fitting(metadata, sizing, wish, weights.size_bytes, budget, on_gpu, projector, max(1, gpus))
+
+    return Opened(engine, profile, need, fix)
 
 
 def _purpose(wanted: Wanted, weights: Weights) -> Template | Pooling:

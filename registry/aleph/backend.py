@@ -36,6 +36,7 @@ class AlephBackend:
         place = parse_place(url)
         self.url = place.url
         self.board = place.board
+        self.paid = False
         self._channel = place.channel
         self._author = author
         self._wallet = author or Wallet.new()

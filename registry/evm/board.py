@@ -56,6 +56,10 @@ class EvmBackend:
     def faults(self) -> int:
         return self._logs.faults
 
+    @property
+    def paid(self) -> bool:
+        return True
+
     async def exists(self) -> bool:
         await self._contract.check_chain()
         return await self._contract.exists()

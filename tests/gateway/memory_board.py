@@ -17,6 +17,7 @@ class MemoryHost:
     postings: list[str]
     board: str = "memory"
     faults: int = 0
+    paid: bool = False
     away: bool = False
     stalls: bool = False
     hidden: set[str] = field(default_factory=set)

@@ -53,7 +53,7 @@ async def test_it_says_what_an_advert_says_and_by_whom(tmp_path: Path) -> None:
         f"by delegate {DELEGATE.address}, until ",
         "url         https://gpu1.example (TLS key cdcdcdcdcdcdcdcd...)",
         f"vm          aleph {'ef' * 32}",
-        "model       smollm2 (smol): chat.completions; Q4_1; 8192 tokens; 4 at once; weights abababababababab...",
+        "model       smollm2 (smol): chat.completions; Q4_1; 8192 tokens; 4 at once; warm; weights abababababababab...",
         "0.05 usd/1M prompt tokens",
         "1 accepted, 0 refused",
     ):

@@ -138,6 +138,7 @@ def test_a_listed_model_tells_what_is_behind_it() -> None:
         "weights_sha256": digest(ONE),
         "operators": sorted([address("a"), address("b")]),
         "nodes": 2,
+        "warm": 2,
         "price": prices,
     }
 

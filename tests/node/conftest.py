@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from gguf import GGUFWriter, LlamaFileType
+
+from tests.node.agent import Agent, agent
 
 FAKE = Path(__file__).with_name("fake_llama.py")
 
@@ -25,6 +29,19 @@ def fake_llama(tmp_path: Path) -> Path:
 def small_gguf(tmp_path: Path) -> Path:
     """A whole GGUF with a tensor and no sense."""
     return write_gguf(tmp_path / "small.gguf")
+
+
+@pytest.fixture
+def small(weights: Path) -> dict[str, Any]:
+    """Settings of a model that loads at once."""
+    return {"uri": str(weights), "context": 512, "parallel": 2}
+
+
+@pytest.fixture
+async def node(tmp_path: Path, small: dict[str, Any]) -> AsyncIterator[Agent]:
+    """One that serves a model, `keep`."""
+    async with agent(tmp_path, {"keep": small}) as made:
+        yield made
 
 
 def write_gguf(path: Path, template: str | None = "{{ messages }}", tensors: int = 1) -> Path:

@@ -121,6 +121,7 @@ async def test_it_says_what_to_run_waits_for_the_delegation_and_publishes(
     assert offer.weights_sha256 == sha256(small_gguf)
     assert offer.template_sha256 == hashlib.sha256(b"{{ messages }}").hexdigest()
     assert (offer.quantization, offer.context_length, offer.parallel) == ("Q4_K_M", 4096, 4)
+    assert offer.warm
     assert 0 < advert.expires_at - advert.issued_at <= 3600
 
 

@@ -196,14 +196,16 @@ async def test_a_header_for_the_model_means_nothing_without_a_token(served: Agen
 async def test_health_metrics_and_description(served: Agent, http: aiohttp.ClientSession) -> None:
     status, health = await get(http, f"{served.url}/health")
     assert (status, health["status"]) == (200, "ready")
-    assert health["models"]["smollm2-135m"] == {"state": "ready", "starts": 1, "slots": 2, "in_flight": 0, "waiting": 0}
+    model = health["models"]["smollm2-135m"]
+    told = {"state": "ready", "starts": 1, "slots": 2, "in_flight": 0, "waiting": 0, "phase": "warm"}
+    assert told.items() <= model.items()
     _, described = await get(http, f"{served.url}/openapi.json")
     assert {"/v1/chat/completions", "/v1-openai/models", "/.well-known/waypost/challenge"} <= described["paths"].keys()
     async with http.get(f"{served.url}/metrics") as response:
         text = await response.text()
     assert 'waypost_node_engine_state{model="forced",state="ready"} 1.0' in text
     assert 'endpoint="/v1/chat/completions",model="smollm2-135m",status="200"' in text
-    assert 'waypost_node_engine_starts{model="smollm2-135m"} 1.0' in text
+    assert 'waypost_node_engine_starts_total{model="smollm2-135m"} 1.0' in text
 
 
 async def test_a_challenge_is_answered_for_our_own_url_alone(served: Agent, http: aiohttp.ClientSession) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -123,3 +125,23 @@ def test_what_is_no_projector_is_named(small_gguf: Path, tmp_path: Path) -> None
             open_weights(WeightsUri(small_gguf), tmp_path, projector=projector)
     with pytest.raises(WeightsError, match=r"gone\.gguf: there is no such file"):
         open_weights(WeightsUri(small_gguf), tmp_path, projector=tmp_path / "gone.gguf")
+
+
+@pytest.mark.parametrize("name", ["pipe.gguf", "pipe.onnx"])
+def test_a_pipe_is_not_waited_for(name: str, small_gguf: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / name
+    os.mkfifo(pipe)
+    with pytest.raises(WeightsError, match=f"{name}: it is neither a file nor a folder; give the path of one"):
+        open_weights(WeightsUri(pipe), tmp_path)
+    with pytest.raises(WeightsError, match=f"{name}: it is neither"):
+        open_weights(WeightsUri(small_gguf), tmp_path, beside=[pipe])
+
+
+def test_models_that_are_opened_side_by_side_are_all_remembered(tmp_path: Path) -> None:
+    voices = [tmp_path / f"{number}.onnx" for number in range(24)]
+    for voice in voices:
+        voice.write_bytes(voice.name.encode())
+    with ThreadPoolExecutor(12) as pool:
+        opened = list(pool.map(lambda voice: open_weights(WeightsUri(voice), tmp_path), voices))
+    kept = json.loads((tmp_path / "digests.json").read_text())
+    assert {path: entry["sha256"] for path, entry in kept.items()} == {str(each.path): each.sha256 for each in opened}

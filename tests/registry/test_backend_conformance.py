@@ -32,6 +32,7 @@ async def test_a_new_board_is_empty(board: Board) -> None:
     opened = board.open()
     assert await opened.exists() != board.starts_empty and await fetch_all(opened) == []
     assert opened.url == board.url and opened.faults == 0
+    assert opened.paid == (board.payer is not None)
     await opened.publish("x")
     assert await opened.exists()
 

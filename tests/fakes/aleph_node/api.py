@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 from pydantic import ValidationError
 
+from tests.fakes.aleph_node.files import Files
 from tests.fakes.aleph_node.message import Malformed, typed_content
 from tests.fakes.aleph_node.misbehaviour import Place
 from tests.fakes.aleph_node.node import Node
@@ -28,6 +29,7 @@ class Api:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._posts = Posts(node)
+        self._files = Files(node)
         self._repeated: set[str] = set()
 
     def routes(self) -> list[web.RouteDef]:
@@ -36,7 +38,7 @@ class Api:
             web.post("/api/v0/ipfs/pubsub/pub", self.publish_deprecated),
             web.post("/api/v0/p2p/pubsub/pub", self.publish_deprecated),
             web.post("/api/v0/storage/add_json", self.add_json),
-            web.get("/api/v0/storage/raw/{item_hash}", self.raw_file),
+            *self._files.routes(),
             web.get("/api/v0/messages.json", self.list_messages),
             web.get("/api/v0/messages/page/{page}.json", self.list_messages),
             web.get("/api/v0/messages/{item_hash}", self.one_message),
@@ -78,12 +80,6 @@ class Api:
         item_hash = hashlib.sha256(text.encode()).hexdigest()
         self._node.store.keep_file(item_hash, text)
         return web.json_response({"status": "success", "hash": item_hash})
-
-    async def raw_file(self, request: web.Request) -> web.Response:
-        text = self._node.store.file(request.match_info["item_hash"])
-        if text is None:
-            raise web.HTTPNotFound
-        return web.Response(text=text, content_type="application/octet-stream")
 
     async def list_messages(self, request: web.Request) -> web.Response:
         query = _query(request)

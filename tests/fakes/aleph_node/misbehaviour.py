@@ -6,6 +6,7 @@ Lies in what is read (`only` limits the first four to these item hashes):
   truncate (at most so many messages a page); total (the pagination_total to show);
   withhold_hashes, withhold_senders (lists), withhold_all, withhold_after (messages with a later envelope time).
 Bad answers: `answer` is one of Answer, `answer_on` one of Place, `answer_times` limits it to the next N requests.
+Lies in files: flip_files (flag: one byte of every raw file is another).
 Publishing: pending_next takes the next N messages (peers' too) as pending until the action `settle` decides;
   strict_case compares addresses exactly, as older nodes did.
 Sockets: ws_drop_after (closed after N messages), ws_silent, ws_duplicate, ws_garbage (flags), ws_skip (the next N
@@ -75,6 +76,7 @@ class Settings(BaseModel):
     redirect_to: str = "/elsewhere"
     pending_next: int = 0
     strict_case: bool = False
+    flip_files: bool = False
     ws_drop_after: int | None = None
     ws_silent: bool = False
     ws_duplicate: bool = False
@@ -148,6 +150,10 @@ class Misbehaviour:
         if self.settings.repeat_messages:
             shown = [each for message in shown for each in (message, message)]
         return shown[::-1] if self.settings.reverse_pages else shown
+
+    def bytes_to_send(self, content: bytes) -> bytes:
+        """A file as this node sends it."""
+        return content[:-1] + bytes([content[-1] ^ 1]) if self.settings.flip_files and content else content
 
     def forge(self, message: dict[str, Any]) -> dict[str, Any]:
         """One message as this node shows it."""

@@ -21,6 +21,9 @@ class Known(Protocol):
     def aggregate(self, owner: str, key: str) -> dict[str, Any] | None:
         """The merged content of an aggregate."""
 
+    def blob(self, item_hash: str) -> bytes | None:
+        """A file that is here."""
+
     def elements(self, owner: str, key: str) -> list[str]:
         """The item hashes of the messages that make up an aggregate."""
 
@@ -58,6 +61,8 @@ def targets(message: Message, known: Known) -> list[str]:
 
 
 def _check_targets(message: Message, known: Known) -> None:
+    if message.type == "STORE" and known.blob(str(message.content["item_hash"])) is None:
+        raise Later(Code.FILE_UNAVAILABLE, f"Could not retrieve file {message.content['item_hash']} at this time")
     if message.type == "POST" and message.content_type == "amend":
         original = known.message(message.ref or "")
         if original is None:

@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS statuses(
   error_code INTEGER, details TEXT, forgotten_by TEXT);
 CREATE INDEX IF NOT EXISTS by_status ON statuses(status) WHERE status = 'pending';
 CREATE TABLE IF NOT EXISTS files(item_hash TEXT PRIMARY KEY, text TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS blobs(item_hash TEXT PRIMARY KEY, content BLOB NOT NULL);
 """
 _FIELDS = (
     "item_hash, type, chain, sender, signature, item_type, item_content, content, time, channel, size,"
@@ -150,6 +151,16 @@ class Store:
     def file(self, item_hash: str) -> str | None:
         row = self._db.execute("SELECT text FROM files WHERE item_hash = ?", (item_hash,)).fetchone()
         return str(row[0]) if row else None
+
+    def keep_blob(self, item_hash: str, content: bytes) -> None:
+        """A file that was uploaded: any bytes."""
+        self._db.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?)", (item_hash, content))
+
+    def blob(self, item_hash: str) -> bytes | None:
+        """Any file, a text too."""
+        row = self._db.execute("SELECT content FROM blobs WHERE item_hash = ?", (item_hash,)).fetchone()
+        text = self.file(item_hash) if row is None else None
+        return bytes(row[0]) if row else text.encode() if text is not None else None
 
     def _elements(self, owner: str) -> list[sqlite3.Row]:
         return self._db.execute(

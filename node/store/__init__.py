@@ -1,0 +1,1 @@
+"""Fetching weights to this machine, once, whole and checked."""
