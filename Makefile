@@ -2,7 +2,8 @@
 ARGS ?=
 SHELL := /bin/bash
 
-.PHONY: help environment environment-all environment-dev up test chain aleph-node bench-registry bench-gas bench-endpoints lint wheel clean
+.PHONY: help environment environment-all environment-dev up test soak gpu-test chain aleph-node \
+  bench-registry bench-gas bench-endpoints bench-footprint bench-switching lint wheel clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -24,6 +25,12 @@ test: environment-all ## set up, then run every test; ARGS="-k name" picks some
 	@scripts/node_packages.sh
 	@.venv/bin/python -m pytest $(ARGS)
 
+soak: environment-all ## set up, then run the tests that take minutes each; ARGS="-k name" picks some
+	@.venv/bin/python -m pytest -m soak $(ARGS)
+
+gpu-test: ## build llama-server with CUDA in .venv-gpu, and test a node with it; says so where no NVIDIA GPU is
+	@scripts/gpu_test.sh $(ARGS)
+
 chain: environment ## a chain of one's own to try an EVM registry on: anvil on 127.0.0.1:8545
 	@scripts/chain.sh $(ARGS)
 
@@ -40,6 +47,12 @@ bench-gas: environment-dev ## what posting to an EVM registry costs
 bench-endpoints: environment-all ## what a node adds to each endpoint; ARGS="--requests 100 --pairs 4 tokenize" picks
 	@.venv/bin/python -m bench.endpoints $(ARGS)
 
+bench-footprint: environment-dev ## what a model was estimated to take in memory, and what it takes
+	@.venv/bin/python -m bench.footprint $(ARGS)
+
+bench-switching: environment-dev ## what changing from one model to another takes
+	@.venv/bin/python -m bench.switching $(ARGS)
+
 lint: environment-all ## linter, formatter, type checker
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
@@ -50,4 +63,4 @@ wheel: environment-dev ## build dist/*.whl and the source archive
 	.venv/bin/python -m build --outdir dist
 
 clean: ## remove all that was made here; built wheels and written models stay in ~/.cache/waypost
-	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .chain .aleph-node.db* tests/clients/node_modules tests/chain/node_modules
+	rm -rf .venv .venv-gpu dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .chain .aleph-node.db* tests/clients/node_modules tests/chain/node_modules
