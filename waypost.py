@@ -56,9 +56,13 @@ COMMANDS: Mapping[tuple[str, ...], Command] = {
         "node.config:NodeConfig", "node.app:run", "serve and publish this machine's models", rereads=True
     ),
     ("node", "check"): Command(
-        "node.check_config:CheckConfig", "node.check:run", "try each model, print what fits and how fast, serve nothing"
+        "node.proving.check_config:CheckConfig",
+        "node.proving.check:run",
+        "try each model, print what fits and how fast, serve nothing",
     ),
-    ("node", "status"): Command("node.status_config:StatusConfig", "node.status:run", "show how a node is doing"),
+    ("node", "status"): Command(
+        "node.telemetry.status_config:StatusConfig", "node.telemetry.status:run", "show how a node is doing"
+    ),
     ("gateway", "serve"): Command("gateway.config:GatewayConfig", "gateway.app:run", "route models to published nodes"),
     ("gateway", "key", "new"): Command("gateway.config:KeyNewConfig", "gateway.keys:run_new", "make an API key"),
     ("key", "new"): Command(

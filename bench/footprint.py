@@ -20,8 +20,8 @@ from gguf import GGMLQuantizationType
 
 from deploy import demo
 from deploy.demo import Demo
-from node.memory import MIB, Memory
 from node.model_config import ModelConfig
+from node.sizes.memory import MIB, Memory
 from tests.node.filled import Filled, fill
 from tests.random_gguf import Size, write_mamba, write_transformer
 

@@ -25,11 +25,11 @@ from node.engines.engine import Engine
 from node.engines.environment import for_engine
 from node.engines.llama import Build, LlamaEngine, find_build
 from node.life import NotReady
-from node.memory import Memory
 from node.process import ProcessLimits
-from node.residency import Residency
-from node.sizing import Sizing
-from node.tenant import Cold, Tenant
+from node.residents.residency import Residency
+from node.residents.tenant import Cold, Tenant
+from node.sizes.memory import Memory
+from node.sizes.sizing import Sizing
 from relay.answer import Limits
 
 PARALLEL, CONTEXT = 4, 2048  # of each model; context is per request

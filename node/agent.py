@@ -13,28 +13,28 @@ from collections.abc import Callable
 from pathlib import Path
 
 from node.access import Access
-from node.advertiser import Advertiser
 from node.api import Api, Reports, Waits
 from node.arrival import Parts
 from node.config import NodeConfig
-from node.gpu_readings import GpuReadings
 from node.gpus import Gpus
 from node.hardware import Hardware
-from node.health import Health
-from node.metrics import Metrics
 from node.models import Models
 from node.offering import Offering
 from node.opening import Opener
 from node.pictures import Pictures
 from node.pool import Pool, PoolLimits
 from node.proxying import Proxy
+from node.publishing.advertiser import Advertiser
+from node.publishing.wellknown import WellKnown
 from node.reloading import Reloading
-from node.residency import Residency
-from node.share import budget_of, measured_by, within
+from node.residents.residency import Residency
+from node.sizes.share import budget_of, measured_by, within
 from node.store.store import Store
-from node.throughput import Throughput
+from node.telemetry.gpu_readings import GpuReadings
+from node.telemetry.health import Health
+from node.telemetry.metrics import Metrics
+from node.telemetry.throughput import Throughput
 from node.wanted import Place
-from node.wellknown import WellKnown
 from registry.keys import NodeKey
 from relay.answer import Limits
 from relay.call import BodyLimits

@@ -16,15 +16,15 @@ from importlib.metadata import PackageNotFoundError, version
 from aiohttp import web
 
 from node.access import Access, Caller
-from node.gpu_readings import GpuReadings
-from node.health import Health
-from node.metrics import MODEL, Metrics
 from node.models import MOST_LOOKUPS, Models, Served, being_replaced
 from node.next_life import outliving
 from node.openapi import PATHS
 from node.pool import Patience, Pool
-from node.tenant import Gone
-from node.throughput import Throughput
+from node.residents.tenant import Gone
+from node.telemetry.gpu_readings import GpuReadings
+from node.telemetry.health import Health
+from node.telemetry.metrics import MODEL, Metrics
+from node.telemetry.throughput import Throughput
 from registry.keys import NodeKey
 from relay import openapi
 from relay.call import BodyLimits, Call

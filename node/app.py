@@ -16,14 +16,14 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from node.access import Access, AccessError
-from node.advertiser import Advertiser, Identity
 from node.agent import Agent, StartFailed
 from node.config import NodeConfig
-from node.delegation import DelegationFile
 from node.engines.engine import EngineError
 from node.gpus import Gpus
 from node.hardware import Hardware, detect
 from node.lock import AlreadyRuns, sole_holder
+from node.publishing.advertiser import Advertiser, Identity
+from node.publishing.delegation import DelegationFile
 from node.runtime import runtime_folder
 from node.vm import aleph_item_hash
 from registry.advert import Refused

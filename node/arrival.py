@@ -9,21 +9,21 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from node.budget import fits
 from node.chatml import TemplateError
 from node.config import NodeConfig
 from node.engines.engine import Engine, EngineError
 from node.kind import KindError
 from node.life import NotReady
-from node.memory import Memory
 from node.model_config import ModelConfig
 from node.models import Entry, Models, Phase
 from node.opening import Opener, Opening, prices
-from node.preflight import PreflightError, misfit, prove
-from node.residency import Residency
+from node.proving.preflight import PreflightError, misfit, prove
+from node.residents.budget import fits
+from node.residents.residency import Residency
+from node.residents.tenant import Gone, Misfit, Tenant
+from node.sizes.memory import Memory
 from node.store.progress import Progress
 from node.store.store import Store
-from node.tenant import Gone, Misfit, Tenant
 from node.uri import EngineUri, RemoteUri, WeightsUri, parse_uri
 from node.weights import WeightsError
 

@@ -14,7 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from node.shape import MOST, Shape, Tensors, add_up, read_shape
+from node.sizes.shape import MOST, Shape, Tensors, add_up, read_shape
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)

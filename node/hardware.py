@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node.gpus import Gpu, Gpus
-from node.measuring import machine
+from node.sizes.measuring import machine
 
 _CGROUP = Path("/sys/fs/cgroup")
 _MIB = 1024 * 1024

@@ -11,10 +11,10 @@ from enum import Enum
 from typing import Any
 
 from node.engines.engine import Engine
-from node.memory import Memory
-from node.proof import Proof
+from node.proving.proof import Proof
+from node.residents.tenant import Tenant
+from node.sizes.memory import Memory
 from node.store.progress import Progress
-from node.tenant import Tenant
 from relay.endpoints import Endpoint
 from relay.errors import NotFound, Unavailable, unsupported
 

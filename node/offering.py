@@ -15,7 +15,7 @@ from node.changes import Changes, changes, in_force
 from node.config import NodeConfig
 from node.model_config import ModelConfig
 from node.models import Entry, Phase
-from node.offers import Offered
+from node.publishing.offers import Offered
 from node.uri import WeightsUri, parse_uri
 
 log = logging.getLogger("waypost.node")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from node.health import PHASES, Status
+from node.telemetry.health import PHASES, Status
 from registry.fields import NODE_KEY, NONCE
 from relay.answer_schemas import PICTURES, of
 from relay.openapi import errors_of, get, parameter

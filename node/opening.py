@@ -20,7 +20,7 @@ from node.kind import Kind, kind_of, kind_of_files
 from node.model_config import ModelConfig
 from node.models import Profile, Served
 from node.pictures import Pictures
-from node.tenant import Tenant
+from node.residents.tenant import Tenant
 from node.uri import EngineUri, WeightsUri
 from node.wanted import Opened, Place, Wanted
 from node.weights import Weights, open_weights

@@ -16,9 +16,9 @@ from weakref import WeakKeyDictionary
 
 from node.engines.engine import Engine
 from node.life import NotReady
-from node.residency import Residency
-from node.tenant import Cold, Misfit, Tenant
-from node.waiting import Beat
+from node.residents.residency import Residency
+from node.residents.tenant import Cold, Misfit, Tenant
+from node.residents.waiting import Beat
 from relay.errors import ApiError, TooManyRequests, Unavailable
 
 _RETRY_S = 1

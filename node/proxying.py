@@ -12,11 +12,11 @@ from functools import partial
 from aiohttp import web
 
 from node.access import Access
-from node.metrics import MODEL
 from node.models import MOST_LOOKUPS, Models, Served, being_replaced
 from node.next_life import outliving
 from node.pool import Pool
-from node.tenant import Gone
+from node.residents.tenant import Gone
+from node.telemetry.metrics import MODEL
 from relay import websockets
 from relay.answer import Limits
 from relay.call import BodyLimits

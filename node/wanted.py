@@ -13,10 +13,10 @@ from node.config import NodeConfig
 from node.engines.engine import Engine
 from node.hardware import Hardware
 from node.kind import Kind
-from node.memory import Memory
 from node.model_config import ModelConfig
 from node.models import Profile
 from node.process import ProcessLimits
+from node.sizes.memory import Memory
 from node.weights import Weights
 from relay.answer import Limits
 

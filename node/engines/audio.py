@@ -15,10 +15,10 @@ from importlib.metadata import PackageNotFoundError, version
 from node.engines.child import ChildEngine
 from node.engines.engine import EngineError
 from node.engines.environment import for_engine
-from node.footprint import declared
-from node.footprint_other import speech, transcription
 from node.kind import Kind
 from node.models import Profile
+from node.sizes.footprint import declared
+from node.sizes.footprint_other import speech, transcription
 from node.wanted import Opened, Wanted
 
 _LOAD_FAULT = "waypost: the model could not be loaded: "

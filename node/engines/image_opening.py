@@ -10,11 +10,11 @@ import importlib.util
 from node.engines.engine import EngineError
 from node.engines.image_flags import ImageSizing, check_flags
 from node.engines.program import Found
-from node.footprint import declared
-from node.footprint_other import images
 from node.models import Profile
 from node.once import Once
 from node.pictures import Pictures
+from node.sizes.footprint import declared
+from node.sizes.footprint_other import images
 from node.wanted import Opened, Wanted
 from relay.image_input import LEAST_SIDE, MOST_SIDE
 

@@ -28,7 +28,7 @@ from node.engines.program import Carried, find
 from node.gguf import Pooling
 from node.model_config import ModelConfig
 from node.process import ProcessLimits
-from node.sizing import Sizing
+from node.sizes.sizing import Sizing
 from relay.answer import Answer, Limits, Made
 from relay.call import Call, parse_object
 from relay.endpoints import EMBEDDINGS, RERANK

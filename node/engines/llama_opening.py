@@ -12,13 +12,13 @@ from node.engines.engine import EngineError
 from node.engines.llama import Build, LlamaEngine, find_build, find_place
 from node.engines.llama_flags import check_flags
 from node.engines.llama_rerank import BY_EMBEDDING, BY_MODEL
-from node.footprint import declared, estimate, fitting
 from node.gguf import Pooling
 from node.kind import Kind, pooling_of
-from node.memory import Memory
 from node.models import Profile
 from node.once import Once
-from node.sizing import Sizing, size
+from node.sizes.footprint import declared, estimate, fitting
+from node.sizes.memory import Memory
+from node.sizes.sizing import Sizing, size
 from node.wanted import Opened, Wanted
 from node.weights import Weights
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from node.memory import MIB
+from node.sizes.memory import MIB
 
 _NO_RPC = "RPC not supported in this build"
 _BAD_ARGUMENT = re.compile(r"error: invalid argument: .*|error while handling argument .*")

@@ -16,15 +16,15 @@ from typing import Any
 
 from node.chatml import choose
 from node.engines.llama import LlamaEngine, find_build
-from node.footprint import estimate
 from node.gguf import Metadata
 from node.hardware import Hardware, detect
 from node.kind import Kind, kind_of, pooling_of
-from node.measuring import taken
-from node.memory import Memory
 from node.model_config import ModelConfig
 from node.process import ProcessLimits
-from node.sizing import Sizing, size
+from node.sizes.footprint import estimate
+from node.sizes.measuring import taken
+from node.sizes.memory import Memory
+from node.sizes.sizing import Sizing, size
 from node.uri import WeightsUri
 from node.weights import open_weights
 from relay.answer import Limits

@@ -7,16 +7,16 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from node.gpu_readings import GpuReadings
 from node.gpus import Gpu
-from node.health import Health
-from node.memory import MIB, Memory
-from node.metrics import Metrics
 from node.models import Entry, Models, Phase, Profile, Served
 from node.pool import Pool, PoolLimits
-from node.residency import Residency
-from node.tenant import Tenant
-from node.throughput import Throughput
+from node.residents.residency import Residency
+from node.residents.tenant import Tenant
+from node.sizes.memory import MIB, Memory
+from node.telemetry.gpu_readings import GpuReadings
+from node.telemetry.health import Health
+from node.telemetry.metrics import Metrics
+from node.telemetry.throughput import Throughput
 from tests.node.residents import fake_engine, residency
 
 NEED = Memory(ram=40 * MIB, vram=10 * MIB)

@@ -10,10 +10,10 @@ from pathlib import Path
 from node.chatml import Template
 from node.engines.engine import Engine
 from node.engines.llama import Build, LlamaEngine
-from node.memory import Memory
 from node.process import ProcessLimits
-from node.residency import Residency
-from node.sizing import Sizing
+from node.residents.residency import Residency
+from node.sizes.memory import Memory
+from node.sizes.sizing import Sizing
 from relay.answer import Limits
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.budget import Place, Plan, View, plan, room_in_s
-from node.memory import Memory
+from node.residents.budget import Place, Plan, View, plan, room_in_s
+from node.sizes.memory import Memory
 
 BUDGET = Memory(ram=100)
 IN_MEMORY = (Place.LOADING, Place.WARM, Place.LEAVING, Place.UNLOADING)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from node.check_table import Checked, as_json, table
-from node.memory import MIB, Memory
-from node.proof import Proof
+from node.proving.check_table import Checked, as_json, table
+from node.proving.proof import Proof
+from node.sizes.memory import MIB, Memory
 
 GOOD = Checked(
     "smollm2-135m-instruct", "chat", 94 * MIB, Memory(330 * MIB), Proof(1.25, 0.5, 101.26, Memory(300 * MIB))

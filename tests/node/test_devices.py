@@ -21,7 +21,7 @@ from node.hardware import Hardware
 from node.life import State
 from node.model_config import ModelConfig
 from node.process import ProcessLimits
-from node.sizing import Sizing
+from node.sizes.sizing import Sizing
 from relay.answer import Limits
 from tests.node.agent import agent, chat
 from tests.node.test_rpc import worker

@@ -13,16 +13,16 @@ from gguf import GGUFWriter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.footprint import declared, estimate, fitting
-from node.footprint_other import images, speech, transcription
 from node.gguf import GgufError, Metadata, read_metadata
 from node.hardware import Hardware
 from node.kind import Kind
-from node.memory import MIB, Memory
 from node.model_config import ModelConfig
-from node.portions import parts
-from node.shape import MOST, Shape, Tensors, read_shape
-from node.sizing import Sizing, size
+from node.sizes.footprint import declared, estimate, fitting
+from node.sizes.footprint_other import images, speech, transcription
+from node.sizes.memory import MIB, Memory
+from node.sizes.portions import parts
+from node.sizes.shape import MOST, Shape, Tensors, read_shape
+from node.sizes.sizing import Sizing, size
 
 GIB = 1024 * MIB
 LAYERS = 32

@@ -6,8 +6,8 @@ import asyncio
 import threading
 from dataclasses import replace
 
-from node.gpu_readings import GpuReadings, numbered
 from node.gpus import Gpu
+from node.telemetry.gpu_readings import GpuReadings, numbered
 from tests.node.observed_node import GPU
 from tests.programs import until
 

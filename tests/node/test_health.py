@@ -11,10 +11,10 @@ import orjson
 import pytest
 from jsonschema_rs import Draft202012Validator
 
-from node.health import PHASES, Body, Status
 from node.models import Entry, Phase
 from node.openapi import PATHS
 from node.store.progress import Progress
+from node.telemetry.health import PHASES, Body, Status
 from relay.answer import Made
 from tests.node.observed_node import GPU, NEED, Observed, observed
 from tests.programs import until

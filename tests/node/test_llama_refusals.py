@@ -16,7 +16,7 @@ from node.engines.llama import LlamaEngine, find_build
 from node.engines.llama_refusals import refusal
 from node.life import State
 from node.process import ProcessLimits
-from node.sizing import Sizing
+from node.sizes.sizing import Sizing
 from relay.answer import Limits
 from tests.node.tiny_model import write_model
 

@@ -14,9 +14,9 @@ import pytest
 from gguf import GGMLQuantizationType
 
 from node.hardware import detect
-from node.measuring import machine, taken
-from node.memory import MIB, Memory
 from node.model_config import ModelConfig
+from node.sizes.measuring import machine, taken
+from node.sizes.memory import MIB, Memory
 from tests.node.filled import fill
 from tests.random_gguf import Size, write_transformer
 from tests.stack import EMBEDDING_WEIGHTS

@@ -12,8 +12,8 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from node.memory import MIB
 from node.models import Entry, Phase
+from node.sizes.memory import MIB
 from node.store.progress import Progress
 from relay.answer import Made
 from tests.node.observed_node import BUDGET, GPU, NEED, Observed, observed

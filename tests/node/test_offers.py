@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from node.engines.external import Elsewhere, ExternalEngine
-from node.memory import Memory
 from node.models import Profile, Served
-from node.offers import Offered, Offers, without_warmth
-from node.tenant import Tenant
+from node.publishing.offers import Offered, Offers, without_warmth
+from node.residents.tenant import Tenant
+from node.sizes.memory import Memory
 from registry.advert import Offer
 from relay.answer import Limits
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from node.memory import Memory
 from node.pool import Pool, PoolLimits
-from node.tenant import Tenant
+from node.residents.tenant import Tenant
+from node.sizes.memory import Memory
 from relay.errors import TooManyRequests, Unavailable
 from tests.node.residents import fake_engine, residency
 from tests.programs import until

@@ -17,10 +17,10 @@ import pytest
 from node.engines.child import ChildEngine
 from node.engines.external import Elsewhere, ExternalEngine
 from node.life import State
-from node.memory import Memory
-from node.preflight import PreflightError, Probe, probe, prove
 from node.process import ProcessLimits
-from node.questions import QUESTIONS, question_for, speed
+from node.proving.preflight import PreflightError, Probe, probe, prove
+from node.proving.questions import QUESTIONS, question_for, speed
+from node.sizes.memory import Memory
 from relay.answer import Limits
 from relay.endpoints import ENDPOINTS
 from tests.node.elsewhere import KEY, UPSTREAM, stand_in

@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from node.delegation import DelegationFile
+from node.publishing.delegation import DelegationFile
 from registry.advert import Advert, Delegation, Envelope
 from registry.backend import fetch_all, open_backend
 from registry.keys import NodeKey, Wallet

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from node.budget import Place
 from node.life import NotReady, State
-from node.memory import Memory
-from node.residency import Residency
-from node.tenant import Cold, Gone, Misfit, Tenant
+from node.residents.budget import Place
+from node.residents.residency import Residency
+from node.residents.tenant import Cold, Gone, Misfit, Tenant
+from node.sizes.memory import Memory
 from tests.node.agent import alive
 from tests.node.residents import fake_engine, residency
 from tests.programs import until

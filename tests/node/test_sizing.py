@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from node.footprint import estimate
 from node.gguf import Metadata, Pooling
 from node.hardware import Hardware
 from node.kind import Kind
-from node.memory import MIB, Memory
 from node.model_config import ModelConfig
-from node.shape import Shape, Tensors
-from node.sizing import size
+from node.sizes.footprint import estimate
+from node.sizes.memory import MIB, Memory
+from node.sizes.shape import Shape, Tensors
+from node.sizes.sizing import size
 
 GIB = 1024**3
 CPU = Hardware(threads=6, memory_bytes=32 * GIB)

@@ -16,7 +16,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from node.status_page import shown
+from node.telemetry.status_page import shown
 from tests import commands
 from tests.node.agent import agent, options
 from tests.programs import ROOT, free_port, running, until

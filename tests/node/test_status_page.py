@@ -8,7 +8,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.status_page import page, shown
+from node.telemetry.status_page import page, shown
 
 GIB = 2**30
 WARM = {

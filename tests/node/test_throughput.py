@@ -12,7 +12,7 @@ import aiohttp
 import orjson
 import pytest
 
-from node.throughput import WINDOW_S, Rates, Throughput
+from node.telemetry.throughput import WINDOW_S, Rates, Throughput
 from relay.answer import Answer, Limits, Made
 from relay.call import Call
 from relay.endpoints import ENDPOINTS

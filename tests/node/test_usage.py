@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.usage import Usage, usage_of
+from node.telemetry.usage import Usage, usage_of
 
 TIMINGS = b'"timings":{"cache_n":30,"prompt_n":1,"prompt_ms":6.5,"predicted_n":4,"predicted_ms":20.0}'
 CHAT_END = b'data: {"choices":[{"finish_reason":"length","index":0,"delta":{}}],%b}\n\ndata: [DONE]\n\n' % TIMINGS

@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from node.advertiser import Advertiser, Identity
-from node.delegation import DelegationFile
 from node.hardware import Hardware
-from node.offers import Offered
-from node.poster import Poster, Posting
+from node.publishing.advertiser import Advertiser, Identity
+from node.publishing.delegation import DelegationFile
+from node.publishing.offers import Offered
+from node.publishing.poster import Poster, Posting
 from registry.advert import Advert, Envelope, Reason
 from registry.backend import Backend, fetch_all, open_backend
 from registry.evm import deploy

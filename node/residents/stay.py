@@ -9,10 +9,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from node.budget import Place
 from node.engines.engine import Engine
-from node.memory import Memory
-from node.tenant import Tenant
+from node.residents.budget import Place
+from node.residents.tenant import Tenant
+from node.sizes.memory import Memory
 
 log = logging.getLogger("waypost.node")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node.gpus import Gpus
-from node.memory import Memory
+from node.sizes.memory import Memory
 
 _PROC, _CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
 _COUNTED = ("RssAnon:", "RssFile:", "RssShmem:")

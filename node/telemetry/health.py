@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import Any
 
-from node.budget import Place
-from node.gpu_readings import GpuReadings, numbered
 from node.gpus import Gpu
-from node.memory import Memory
 from node.models import Entry, Models, Phase, Served
 from node.pool import Pool
-from node.residency import Residency
-from node.tenant import Tenant
-from node.throughput import Rates, Throughput
+from node.residents.budget import Place
+from node.residents.residency import Residency
+from node.residents.tenant import Tenant
+from node.sizes.memory import Memory
+from node.telemetry.gpu_readings import GpuReadings, numbered
+from node.telemetry.throughput import Rates, Throughput
 
 Body = dict[str, Any]
 

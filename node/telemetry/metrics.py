@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
-from node.gauges import Boards, Devices, Downloads, Engines, Stays, Tokens
 from node.gpus import Gpu
 from node.models import Models
 from node.pool import Pool
-from node.residency import Residency
-from node.throughput import Throughput
+from node.residents.residency import Residency
+from node.telemetry.gauges import Boards, Devices, Downloads, Engines, Stays, Tokens
+from node.telemetry.throughput import Throughput
 
 MODEL = web.RequestKey("model", str)
 _PREFIX = "waypost_node"

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from node.engines.engine import Engine
 from node.engines.external import ExternalEngine
 from node.life import Life, State
-from node.memory import Memory
-from node.proof import Proof
-from node.questions import Question, question_for, speed
+from node.proving.proof import Proof
+from node.proving.questions import Question, question_for, speed
+from node.sizes.memory import Memory
 from relay.answer import Answer
 from relay.errors import ApiError, ConnectFailed, Reset
 

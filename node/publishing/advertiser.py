@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.delegation import DelegationFile, Mandate
 from node.hardware import Hardware
-from node.offers import Offered, Offers, summary, without_warmth
-from node.poster import Poster, Posting
+from node.publishing.delegation import DelegationFile, Mandate
+from node.publishing.offers import Offered, Offers, summary, without_warmth
+from node.publishing.poster import Poster, Posting
 from registry.advert import MAX_AHEAD_S, Advert, Envelope, Offer, Vm
 from registry.advert import Hardware as AdvertHardware
 from registry.backend import Backend

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from math import ceil
 
 from node.gguf import Metadata
-from node.memory import MIB, Memory
-from node.shape import Shape
-from node.sized import Sizing
+from node.sizes.memory import MIB, Memory
+from node.sizes.shape import Shape
+from node.sizes.sized import Sizing
 
 _PROCESS = 32 * MIB  # llama-server without a model: its libraries and threads
 _PER_WORD = 400  # bytes of the process for each word of the vocabulary

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from node.usage import Usage, usage_of
+from node.telemetry.usage import Usage, usage_of
 from relay.answer import EVENT_STREAM, Answer
 from relay.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, MESSAGES, RERANK, RESPONSES
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from node.memory import Memory
+from node.sizes.memory import Memory
 
 
 @dataclass(frozen=True)

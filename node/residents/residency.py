@@ -15,13 +15,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
-from node.budget import Place, fits, plan, room_in_s
 from node.engines.engine import Engine
 from node.life import NotReady, State
-from node.memory import MIB, Memory
-from node.stay import Stay
-from node.tenant import Cold, Gone, Misfit, Tenant
-from node.waiting import Beat, Waiting
+from node.residents.budget import Place, fits, plan, room_in_s
+from node.residents.stay import Stay
+from node.residents.tenant import Cold, Gone, Misfit, Tenant
+from node.residents.waiting import Beat, Waiting
+from node.sizes.memory import MIB, Memory
 
 log = logging.getLogger("waypost.node")
 

@@ -12,17 +12,17 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from node.gpu_readings import numbered
 from node.gpus import Gpu
-from node.health import PHASES, phase_of, set_aside, taken_by
 from node.life import State
-from node.memory import Memory
 from node.models import Models, Phase
 from node.pool import Pool
-from node.poster import Standing
-from node.residency import Residency
-from node.tenant import Tenant
-from node.throughput import Throughput
+from node.publishing.poster import Standing
+from node.residents.residency import Residency
+from node.residents.tenant import Tenant
+from node.sizes.memory import Memory
+from node.telemetry.gpu_readings import numbered
+from node.telemetry.health import PHASES, phase_of, set_aside, taken_by
+from node.telemetry.throughput import Throughput
 
 _Family = TypeVar("_Family", GaugeMetricFamily, CounterMetricFamily)
 _Row = tuple[Sequence[str], float | None]

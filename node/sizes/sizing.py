@@ -12,10 +12,10 @@ from dataclasses import replace
 from node.gguf import Metadata, Pooling
 from node.hardware import Hardware
 from node.kind import Kind, pooling_of
-from node.memory import MIB, Memory
 from node.model_config import ModelConfig
-from node.portions import checkpoint_bytes, parts, prompt_cache_mib
-from node.sized import LEAST_WHOLE_BATCH, MOST_CHECKPOINTS, Sizing
+from node.sizes.memory import MIB, Memory
+from node.sizes.portions import checkpoint_bytes, parts, prompt_cache_mib
+from node.sizes.sized import LEAST_WHOLE_BATCH, MOST_CHECKPOINTS, Sizing
 
 __all__ = ("Sizing", "size")
 

@@ -17,18 +17,18 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
 from node.arrival import FAULTS
-from node.check_config import CheckConfig
-from node.check_table import Checked, as_json, table
 from node.engines.engine import Engine
 from node.gpus import Gpus
 from node.hardware import detect
-from node.memory import Memory
 from node.model_config import ModelConfig
 from node.opening import Opener, Opening
 from node.pictures import Pictures
-from node.preflight import PreflightError, misfit, prove
+from node.proving.check_config import CheckConfig
+from node.proving.check_table import Checked, as_json, table
+from node.proving.preflight import PreflightError, misfit, prove
 from node.runtime import runtime_folder
-from node.share import budget_of, measured_by, within
+from node.sizes.memory import Memory
+from node.sizes.share import budget_of, measured_by, within
 from node.store.progress import Progress
 from node.store.store import Store
 from node.uri import EngineUri, RemoteUri, WeightsUri, parse_uri

@@ -5,10 +5,10 @@ Not here: who changes it (residency), and what is made of it (budget).
 
 from __future__ import annotations
 
-from node.budget import Place, View
 from node.engines.engine import Engine
 from node.life import State
-from node.memory import Memory
+from node.residents.budget import Place, View
+from node.sizes.memory import Memory
 
 
 class Cold(Exception):

@@ -12,8 +12,8 @@ from typing import Any
 
 import orjson
 
-from node.memory import MIB, Memory
-from node.proof import Proof
+from node.proving.proof import Proof
+from node.sizes.memory import MIB, Memory
 
 _HEADS = (
     "MODEL", "KIND", "WEIGHTS", "NEEDS", "TOOK", "ERROR %", "LOADS IN", "ANSWERS IN", "TOKENS/S", "VERDICT",

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from node.memory import Memory
+from node.sizes.memory import Memory
 
 
 class Place(StrEnum):

@@ -16,8 +16,8 @@ from typing import Any
 import aiohttp
 import orjson
 
-from node.status_config import StatusConfig
-from node.status_page import page, shown
+from node.telemetry.status_config import StatusConfig
+from node.telemetry.status_page import page, shown
 from relay.http import NODE_HEADER, make_connector, make_session, read_at_most
 
 __all__ = ["StatusConfig", "run"]

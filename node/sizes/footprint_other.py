@@ -6,7 +6,7 @@ llama-server (footprint), what was really taken (measuring).
 
 from __future__ import annotations
 
-from node.memory import MIB, Memory
+from node.sizes.memory import MIB, Memory
 
 _SPEECH, _SPEECH_SLOT = 170 * MIB, 135 * MIB  # Python with onnxruntime; a long text in a slot
 _TRANSCRIPTION, _TRANSCRIPTION_SLOT = 120 * MIB, 170 * MIB  # Python with CTranslate2; minutes of sound in a slot

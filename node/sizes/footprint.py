@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from node.gguf import Metadata
-from node.memory import MIB, Memory
 from node.model_config import ModelConfig
-from node.portions import parts, prompt_cache_mib
-from node.sized import MOST_CHECKPOINTS, Sizing
+from node.sizes.memory import MIB, Memory
+from node.sizes.portions import parts, prompt_cache_mib
+from node.sizes.sized import MOST_CHECKPOINTS, Sizing
 
 _STEP = 256  # tokens of context
 _USEFUL = 512  # less context than this is no advice

@@ -11,7 +11,7 @@ import random
 from dataclasses import dataclass
 from enum import StrEnum
 
-from node.offers import without_warmth
+from node.publishing.offers import without_warmth
 from registry.advert import Advert
 from registry.backend import Backend, BackendError, Pending, Rejected
 from registry.envelope import Envelope

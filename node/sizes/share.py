@@ -12,9 +12,9 @@ from node.config import NodeConfig
 from node.engines.engine import Engine
 from node.gpus import Gpus
 from node.hardware import Hardware
-from node.measuring import taken
-from node.memory import MIB, Memory
 from node.process import Process
+from node.sizes.measuring import taken
+from node.sizes.memory import MIB, Memory
 
 _RAM_SHARE = 0.9  # of all: the machine is thought to be this node's
 _VRAM_SHARE = 0.95  # of what was free when the node started

@@ -1,0 +1,1 @@
+"""What a model must show before it is offered."""

@@ -1,0 +1,1 @@
+"""What others are told of this node, and by what right."""

@@ -1,0 +1,1 @@
+"""How the node and its models are doing: counted, read, and shown."""
