@@ -71,6 +71,7 @@ class Arrival:
             uri = await self._fetched()
             self._enter(Phase.OPENING)
             opening = await self._parts.opener.open(self._name, self._wish, self._config, uri)
+            await self._find_room(opening)
             tenant = self._take_in(opening)
             await self._prove(opening, tenant)
         except BaseException as error:
@@ -105,15 +106,24 @@ class Arrival:
         path = await self._parts.store.fetch(uri, self._entry.progress)
         return WeightsUri(path)  # its digest was enforced when it came
 
-    def _take_in(self, opening: Opening) -> Tenant:
-        """Give it its place, if it can have one. Raises EngineError with the settings that would fit."""
+    async def _find_room(self, opening: Opening) -> None:
+        """Raises EngineError with the settings that would fit, where it does not.
+
+        Before that is said, whoever is just being opened has its place: what would fit must fit beside those too.
+        """
         need, residency = opening.opened.need, self._parts.residency
         if self._old is not None and self._old.served is not None:
             self._old.served.tenant.parting = True
-        room = residency.room()
         self._entry.need = need
-        if not fits(need, room):
-            raise EngineError(misfit(need, room, residency.budget, opening.opened.fix(room)))
+        while not fits(need, residency.room()):
+            if all(map(_is_opened, self._parts.models.entries)):
+                room = residency.room()
+                raise EngineError(misfit(need, room, residency.budget, opening.opened.fix(room)))
+            await self._parts.models.change()
+
+    def _take_in(self, opening: Opening) -> Tenant:
+        """Give it its place."""
+        need, residency = opening.opened.need, self._parts.residency
         idle_s = self._config.idle_s if self._wish.idle_s is None else self._wish.idle_s
         tenant = residency.add(opening.opened.engine, need, kept=self._wish.kept, idle_s=idle_s)
         self._entry.served = opening.served(self._name, self._wish, self._config, tenant)
@@ -162,6 +172,11 @@ class Arrival:
     def _enter(self, phase: Phase) -> None:
         self._entry.phase = phase
         self._parts.models.changed()
+
+
+def _is_opened(entry: Entry) -> bool:
+    """What it needs is known, or will not be for long."""
+    return entry.phase is not Phase.OPENING or entry.need is not None
 
 
 def relabel(entry: Entry, wish: ModelConfig, config: NodeConfig, residency: Residency | None) -> None:

@@ -5,6 +5,7 @@ Not here: opening models (opening), their engines (engines), who gets a slot (po
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -123,6 +124,7 @@ class Models:
     def __init__(self, on_change: Callable[[], None] = lambda: None) -> None:
         self._entries: dict[str, Entry] = {}
         self._on_change = on_change
+        self._changed = asyncio.Event()
 
     def __repr__(self) -> str:
         return f"<Models {' '.join(f'{entry.name}={entry.phase.value}' for entry in self._entries.values())}>"
@@ -152,15 +154,21 @@ class Models:
     def put(self, entry: Entry) -> None:
         """A model that is new, or in another's place."""
         self._entries[entry.name] = entry
-        self._on_change()
+        self.changed()
 
     def drop(self, name: str) -> None:
         self._entries.pop(name, None)
-        self._on_change()
+        self.changed()
 
     def changed(self) -> None:
         """An entry is another now."""
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
         self._on_change()
+
+    async def change(self) -> None:
+        """Return at the next change."""
+        await self._changed.wait()
 
     def resolve(self, wanted: str) -> Served:
         """A name, an alias, or either with `@` and at least 8 hex digits of the weights' digest.
