@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, Protocol, TypeVar
 
 from gateway.balance import Balance
 from gateway.directory import away
 from gateway.groups import Candidate
-from relay.errors import ApiError, BadUpstream, ConnectFailed, Reset, TooManyRequests, Unavailable, UpstreamTimeout
+from relay.errors import ApiError, ConnectFailed, Reset, TooManyRequests, Unavailable, UpstreamTimeout
 from relay.http import NODE_HEADER
 
 log = logging.getLogger("waypost.gateway")
@@ -45,38 +44,59 @@ class Attempts:
         self._balance = balance
         self._on_failure = on_failure
 
-    @asynccontextmanager
-    async def first(
+    def first(
         self,
         call: Sendable,
         candidates: Sequence[Candidate],
         ask: Callable[[Candidate], Awaitable[_Answer]],
         weak: tuple[type[ApiError], ...],
-    ) -> AsyncIterator[tuple[Candidate, _Answer]]:
+    ) -> _First[_Answer]:
         """The first candidate that answers well, the request counted for as long as the context lasts.
 
         `weak` are the failures after which a node is asked last for a while. Raises ApiError: the node's reason where
         the request is at fault, else 429, 502, 503 or 504 when all failed: the one that says when to come back,
         the soonest of several, else the last.
         """
-        failure: ApiError = BadUpstream("No node could be asked.", code="no_node")
+        return _First(self, call, candidates, ask, weak)
+
+    async def find(
+        self,
+        call: Sendable,
+        candidates: Sequence[Candidate],
+        ask: Callable[[Candidate], Awaitable[_Answer]],
+        weak: tuple[type[ApiError], ...],
+    ) -> tuple[Candidate, _Answer]:
+        """As `first`, but whoever asked ends the count, by `end`."""
+        failure: ApiError | None = None
         unreachable = True
-        for candidate in self._balance.order(candidates, time.monotonic())[:_TRIES]:
-            with self._balance.carrying(candidate.node, candidate.offer.model):
+        balance = self._balance
+        try:
+            for candidate in balance.order(candidates, time.monotonic())[:_TRIES]:
+                balance.begin(candidate.node, candidate.offer.model)
                 try:
                     answer = await ask(candidate)
-                except ApiError as error:
+                except BaseException as error:
+                    self.end(candidate)
+                    if not isinstance(error, ApiError):
+                        raise
                     self._note(call, candidate, error, weak)
                     if not call.may_go_elsewhere(error):
                         raise
-                    failure, unreachable = _telling(failure, error), unreachable and isinstance(error, ConnectFailed)
+                    failure = error if failure is None else _telling(failure, error)
+                    unreachable = unreachable and isinstance(error, ConnectFailed)
                     continue
-                self._balance.answered(candidate, time.monotonic())
-                yield candidate, answer
-                return
-        if unreachable:
-            raise away(call.model) from failure
-        raise failure
+                balance.answered(candidate, time.monotonic())
+                return candidate, answer
+            if unreachable:
+                raise away(call.model) from failure
+            assert failure is not None
+            raise failure
+        finally:
+            failure = None  # its traceback holds this frame
+
+    def end(self, candidate: Candidate) -> None:
+        """The request that `find` brought to this candidate is over."""
+        self._balance.end(candidate.node, candidate.offer.model)
 
     def _note(self, call: Sendable, candidate: Candidate, error: ApiError, weak: tuple[type[ApiError], ...]) -> None:
         """Whatever a node says stays out of the metrics' labels, and within a line of the log."""
@@ -92,6 +112,33 @@ class Attempts:
             self._balance.failed(candidate.node, time.monotonic(), error.retry_after_s)
         self._on_failure(f"status_{error.status}" if error.theirs else error.code or error.type)
         log.warning("%s node %s: %.300r (%.60r)", call.request_id, candidate.node, error.message, error.code)
+
+
+class _First(Generic[_Answer]):
+    """The context of one request; a class, since a generator would cost more than the rest of the routing."""
+
+    __slots__ = ("_asked", "_attempts", "_candidate")
+
+    def __init__(
+        self,
+        attempts: Attempts,
+        call: Sendable,
+        candidates: Sequence[Candidate],
+        ask: Callable[[Candidate], Awaitable[_Answer]],
+        weak: tuple[type[ApiError], ...],
+    ) -> None:
+        self._attempts = attempts
+        self._asked = (call, candidates, ask, weak)
+        self._candidate: Candidate | None = None
+
+    async def __aenter__(self) -> tuple[Candidate, _Answer]:
+        found = await self._attempts.find(*self._asked)
+        self._candidate = found[0]
+        return found
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._candidate is not None
+        self._attempts.end(self._candidate)
 
 
 def _is_cold(error: ApiError) -> bool:

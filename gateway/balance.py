@@ -11,8 +11,7 @@ just shown counts for more, until that is old or the node says something newer.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import count
@@ -69,8 +68,11 @@ class Balance:
     def order(self, candidates: Iterable[Candidate], now: float) -> list[Candidate]:
         """Best first: not cooling, explicitly trusted, warm with a free slot before cold before full, least in flight,
         longest not asked, longest advertised so."""
+        given = list(candidates)
+        if len(given) < 2:
+            return given
         return sorted(
-            candidates,
+            given,
             key=lambda c: (
                 self._cool_until.get(c.node, 0.0) > now or self._showed(c, now) is False,
                 not c.believed.explicit,
@@ -81,20 +83,23 @@ class Balance:
             ),
         )
 
-    @contextmanager
-    def carrying(self, node: str, model: str) -> Iterator[None]:
+    def carrying(self, node: str, model: str) -> _Carrying:
         """One request for this model is in flight to this node for as long as the context lasts."""
+        return _Carrying(self, node, model)
+
+    def begin(self, node: str, model: str) -> None:
+        """A request is sent there; `end` follows."""
         self._last_turn.pop(node, None)
         self._last_turn[node] = next(self._turns)
-        while len(self._last_turn) > self._most_nodes:
+        if len(self._last_turn) > self._most_nodes:
             self.forget(next(iter(self._last_turn)))
         self._in_flight[node] += 1
         self._in_flight_of[node, model] += 1
-        try:
-            yield
-        finally:
-            _less(self._in_flight, node)
-            _less(self._in_flight_of, (node, model))
+
+    def end(self, node: str, model: str) -> None:
+        """It is there no longer."""
+        _less(self._in_flight, node)
+        _less(self._in_flight_of, (node, model))
 
     def failed(self, node: str, now: float, retry_after_s: float | None = None) -> None:
         """The node did not answer: let it cool, longer each time."""
@@ -146,6 +151,23 @@ class Balance:
         if shown is None or shown.seq != seq:
             shown = self._shown[candidate.node] = _Shown(seq)
         shown.models[candidate.offer.model] = (warm, until)
+
+
+class _Carrying:
+    """The time that one request is in flight."""
+
+    __slots__ = ("_balance", "_model", "_node")
+
+    def __init__(self, balance: Balance, node: str, model: str) -> None:
+        self._balance = balance
+        self._node = node
+        self._model = model
+
+    def __enter__(self) -> None:
+        self._balance.begin(self._node, self._model)
+
+    def __exit__(self, *_: object) -> None:
+        self._balance.end(self._node, self._model)
 
 
 _K = TypeVar("_K")

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from urllib.parse import urlsplit
@@ -108,10 +108,17 @@ class _Attempt:
 class Prover:
     """Owns which nodes have proven themselves, and asks those that have not, in the background."""
 
-    def __init__(self, session: aiohttp.ClientSession, gateway: NodeKey, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        gateway: NodeKey,
+        clock: Callable[[], float],
+        on_proven: Callable[[Iterable[Key]], None] = lambda _: None,
+    ) -> None:
         self._session = session
         self._gateway = gateway
         self._clock = clock
+        self._on_proven = on_proven
         self._by_key: dict[Key, Identity] = {}
         self._attempts: dict[Identity, _Attempt] = {}
         self._asking: set[asyncio.Task[None]] = set()
@@ -202,4 +209,5 @@ class Prover:
             return
         attempt.proven = True
         self.proven_count += 1
+        self._on_proven(attempt.believed)
         log.info("node %s at %s has proven its key", who[0], who[1])

@@ -61,8 +61,20 @@ class GatewayConfig(Reading):
         json_schema_extra={"metavar": "FILE"},
     )
     open: bool = Field(default=False, description="let anybody call, with any key or none")
+    tls_certificate: Path | None = Field(
+        default=None,
+        description="certificate chain and private key, PEM in one file: serve HTTPS (default: plain HTTP)",
+        json_schema_extra={"metavar": "FILE"},
+    )
     pin: tuple[str, ...] = Field(
         default=(), description="weights that a model name means here", json_schema_extra={"metavar": "NAME=DIGEST"}
+    )
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="processes that serve the port together; more than one where one processor is not enough",
+        json_schema_extra={"metavar": "N"},
     )
     gateway_key: Path | None = Field(
         default=None,
@@ -107,6 +119,10 @@ class GatewayConfig(Reading):
                 "give --api-keys FILE, or --open to let anybody call"
             )
         return self
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.tls_certificate else "http"
 
     def pins(self) -> dict[str, str]:
         """Model name -> digest."""

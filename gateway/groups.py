@@ -17,6 +17,7 @@ from registry.advert import Offer
 from registry.trust import Believed
 
 _DIGEST_SHOWN = 12
+_FEW = 16
 _CHOICES_SHOWN = 100
 
 Digests = Mapping[str, Sequence[str]]  # model -> the digests that are claimed for it, sorted
@@ -82,6 +83,7 @@ class Group:
         self.digest = digest
         self.operator = operator
         self._named, self._strangers = _Kind(), _Kind()
+        self._few: tuple[Candidate, ...] | None = None  # all, where they are few; None: not looked at yet
         self._operators: Counter[str] = Counter()
         self._aliases: Counter[str] = Counter()
 
@@ -106,6 +108,7 @@ class Group:
     def add(self, spot: Spot, candidate: Candidate) -> list[str]:
         """Take a candidate; returns the aliases that are new to the group."""
         (self._named if candidate.believed.explicit else self._strangers).add(spot, candidate)
+        self._few = None
         self._operators[candidate.operator] += 1
         own = set(candidate.offer.aliases)
         new = [alias for alias in own if alias not in self._aliases]
@@ -115,12 +118,18 @@ class Group:
     def remove(self, spot: Spot) -> list[str]:
         """Drop a candidate; returns the aliases that nobody here goes by any longer."""
         candidate = (self._named if spot in self._named else self._strangers).remove(spot)
+        self._few = None
         _take_away(self._operators, [candidate.operator])
         return _take_away(self._aliases, set(candidate.offer.aliases))
 
     def draw(self) -> Iterator[Candidate]:
         """Each once, in random order, those of operators that were named first; in turn one that has the model warm
-        and one that has not, so that a few have of both. It costs what is taken of it."""
+        and one that has not, so that a few have of both. It costs what is taken of it. Few are not drawn: whoever asks
+        takes them all."""
+        if self._few is None:
+            self._few = (*self._named, *self._strangers) if len(self) <= _FEW else ()
+        if self._few:
+            return iter(self._few)
         return chain(self._named.draw(), self._strangers.draw())
 
     def matches(self, qualifier: str) -> bool:

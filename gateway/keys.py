@@ -11,12 +11,12 @@ import os
 import re
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
-from aiohttp import web
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from gateway.config import KeyNewConfig
@@ -74,29 +74,30 @@ class KeyRing:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._stamp: tuple[int, int] | None = None
-        self._by_hash: dict[str, ApiKey] = {}
+        self._callers: dict[str, tuple[Caller, int | None]] = {}  # by hash, with when the key ends
         if path is not None:
-            self._by_hash = _read(path)
+            self._callers = _callers(_read(path))
             self._stamp = _stamp(path)
 
-    def caller(self, request: web.Request) -> Caller:
-        """Who sends this request. Raises Unauthorized, which says what is wrong but never repeats the key."""
+    def caller(self, headers: Mapping[str, str]) -> Caller:
+        """Who sends these headers. Raises Unauthorized, which says what is wrong but never repeats the key."""
         if self._path is None:
             return ANYBODY
-        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        key = (key if scheme.lower() == "bearer" else request.headers.get("X-Api-Key", "")).strip()
+        scheme, _, key = headers.get("Authorization", "").partition(" ")
+        key = (key if scheme.lower() == "bearer" else headers.get("X-Api-Key", "")).strip()
         if not key:
             raise Unauthorized(
                 "You did not provide an API key. Send Authorization: Bearer KEY, or X-Api-Key: KEY.",
                 code="missing_api_key",
             )
         self._refresh(self._path)
-        entry = self._by_hash.get(_hash(key))
-        if entry is None:
+        found = self._callers.get(_hash(key))
+        if found is None:
             raise Unauthorized("Incorrect API key provided.", code="invalid_api_key")
-        if entry.expires_at is not None and time.time() >= entry.expires_at:
+        caller, expires_at = found
+        if expires_at is not None and time.time() >= expires_at:
             raise Unauthorized("This API key has expired.", code="expired_api_key")
-        return Caller(entry.name, frozenset(entry.models))
+        return caller
 
     def _refresh(self, path: Path) -> None:
         stamp = _stamp(path)
@@ -104,7 +105,7 @@ class KeyRing:
             return
         self._stamp = stamp
         try:
-            self._by_hash = _read(path)
+            self._callers = _callers(_read(path))
         except KeyFileError as error:
             log.error("keeping the API keys read before: %s", error)
 
@@ -141,6 +142,10 @@ def _read(path: Path) -> dict[str, ApiKey]:
     return {entry.sha256: entry for entry in entries}
 
 
+def _callers(entries: Mapping[str, ApiKey]) -> dict[str, tuple[Caller, int | None]]:
+    return {key: (Caller(entry.name, frozenset(entry.models)), entry.expires_at) for key, entry in entries.items()}
+
+
 def _write(path: Path, entries: tuple[ApiKey, ...]) -> None:
     text = orjson.dumps([entry.model_dump() for entry in entries], option=orjson.OPT_INDENT_2) + b"\n"
     draft = path.with_name(f".{path.name}.{os.getpid()}")
@@ -154,7 +159,7 @@ def _write(path: Path, entries: tuple[ApiKey, ...]) -> None:
 
 def _stamp(path: Path) -> tuple[int, int] | None:
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116 - half the price of Path.stat, and asked for by each request
     except OSError:
         return None
     return status.st_mtime_ns, status.st_ino

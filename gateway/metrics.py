@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from gateway.counting import Counting
 from gateway.hosts import HostState
+
+Page = Callable[[], Awaitable[bytes]]
 
 
 class _Registries(Collector):
@@ -33,13 +36,13 @@ class _Registries(Collector):
 
 
 class Metrics:
-    """One set a process; `render` gives the text of `GET /metrics`."""
+    """One set a process. `page` asks for the text of several processes' metrics together, where there are several."""
 
-    def __init__(self) -> None:
+    def __init__(self, page: Page | None = None) -> None:
+        self._page = page
         self._registry = CollectorRegistry()
-        self.requests = Counter(
-            "waypost_gateway_requests", "Finished requests.", ["route", "status"], registry=self._registry
-        )
+        self._requests = self._counting("requests", "Finished requests.", "route", "status")
+        self._tokens = self._counting("tokens", "Tokens that answers took, as their last bytes say.", "key", "kind")
         self.seconds = Histogram(
             "waypost_gateway_request_seconds",
             "From the request's head to the last byte of its answer.",
@@ -51,6 +54,7 @@ class Metrics:
             "waypost_gateway_node_failures", "Nodes that did not answer, by what went wrong.", ["cause"],
             registry=self._registry,
         )  # fmt: skip
+        self._seconds_of: dict[str, Histogram] = {}  # to look a label up costs more than to observe
 
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """A value that is read when it is asked for."""
@@ -60,15 +64,30 @@ class Metrics:
         """What is known of each registry, read when it is asked for."""
         self._registry.register(_Registries(read))
 
-    def observe(self, request: web.Request, status: int, seconds: float) -> None:
+    def observe(self, route: str, _model: str, status: int, seconds: float) -> None:
         """One finished request."""
-        resource = request.match_info.route.resource
-        route = resource.canonical if resource is not None else "unknown"
-        self.requests.labels(route, str(status)).inc()
-        self.seconds.labels(route).observe(seconds)
+        self._requests.counts[route, str(status)] += 1
+        timed = self._seconds_of.get(route)
+        if timed is None:
+            timed = self._seconds_of[route] = self.seconds.labels(route)
+        timed.observe(seconds)
 
-    def render(self) -> web.Response:
-        """Prometheus' text format."""
-        return web.Response(
-            body=generate_latest(self._registry), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
-        )
+    def took(self, key: str, prompt: int, generated: int) -> None:
+        """An answer to whoever has that API key took so many tokens, as far as it says."""
+        if prompt or generated:
+            self._tokens.counts[key, "prompt"] += prompt
+            self._tokens.counts[key, "generated"] += generated
+
+    def _counting(self, name: str, text: str, *labels: str) -> Counting:
+        made = Counting(f"waypost_gateway_{name}", text, labels)
+        self._registry.register(made)
+        return made
+
+    def collect(self) -> list[Metric]:
+        """All that this process has counted."""
+        return list(self._registry.collect())
+
+    async def render(self) -> web.Response:
+        """`GET /metrics` in Prometheus' text format."""
+        body = generate_latest(self._registry) if self._page is None else await self._page()
+        return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})

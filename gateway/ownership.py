@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -45,14 +45,21 @@ class _Question:
 class Ownership:
     """Owns what is known of owners, and the questions under way. `repr` shows the counts."""
 
-    def __init__(self, backends: Sequence[Backend], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        backends: Sequence[Backend],
+        clock: Callable[[], float],
+        on_owner: Callable[[Iterable[Key]], None] = lambda _: None,
+    ) -> None:
         self._backends = backends
         self._clock = clock
+        self._on_owner = on_owner
         self._claimed: dict[Key, str] = {}
         self._questions: dict[str, _Question] = {}
         self._owners: dict[str, str] = {}
         # Strangers cannot delay those who were named: each kind has its own queue and its own share.
         self._queues: dict[bool, list[tuple[float, int, str]]] = {True: [], False: []}
+        self._queued = asyncio.Event()  # so that a gateway without such claims does not wake for nothing
         self._running = {True: 0, False: 0}
         self._next_at = {True: 0.0, False: 0.0}
         self._number = count()
@@ -83,9 +90,12 @@ class Ownership:
         """Ask, until cancelled."""
         try:
             while True:
+                await self._queued.wait()
                 await asyncio.sleep(_EVERY_S[True])
                 for named in (True, False):
                     self._ask_next(named)
+                if not any(self._queues.values()):
+                    self._queued.clear()
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -118,6 +128,7 @@ class Ownership:
         owner = await self._ask_all(item_hash)
         if owner is not None:
             self._owners[item_hash] = owner
+            self._on_owner(question.claims)
             self._tidy()
             return
         wait = min(_RETRY_FIRST_S * 2**question.failures, _RETRY_MOST_S)
@@ -149,6 +160,7 @@ class Ownership:
 
     def _queue(self, item_hash: str, question: _Question, at: float) -> None:
         heapq.heappush(self._queues[question.explicit], (at, next(self._number), item_hash))
+        self._queued.set()
 
     def _forget(self, item_hash: str, key: Key) -> None:
         question = self._questions[item_hash]

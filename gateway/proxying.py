@@ -62,7 +62,7 @@ class Proxy:
 
     async def handle(self, request: web.Request, resolve: Callable[[str], Route]) -> web.StreamResponse:
         """One request, from its head to the node's last byte. `resolve` says which nodes a model means in it."""
-        caller = self._keys.caller(request)
+        caller = self._keys.caller(request.headers)
         async with read(request, self._body_limits, self._limits.head_s) as call:
             route = resolve(call.model)
             caller.require(call.model, call.model.partition("@")[0], route.model)

@@ -24,6 +24,7 @@ from gateway.reader import Reader
 from gateway.renewal import Renewal
 from gateway.saving import Saving
 from gateway.snapshot import Memory, Snapshot
+from gateway.workers.news import News
 from registry.backend import Backend
 from registry.trust import Believed, Curation, Key, Trust, Verdict
 
@@ -46,10 +47,12 @@ class Follower:
         pins: dict[str, str],
         clock: Callable[[], float],
         on_gone: Callable[[str], None],
+        news: News | None = None,
     ) -> None:
         self.ready = asyncio.Event()  # something has been read: a registry, or a snapshot
         self.refused = 0
-        self.ownership = Ownership(backends, clock)
+        self._news = news or News()
+        self.ownership = Ownership(backends, clock, self._news.changed)
         self.renewal = Renewal(session, self.consider, clock)
         self.hosts = Hosts([backend.board for backend in backends])
         self.readers = [
@@ -66,11 +69,22 @@ class Follower:
         self._rules = asyncio.Event()  # set, and replaced, when a posting changes which others count
         self._curation: Curation | None = None
         self._applied_at = 0.0
+        self._settled_on: Directory | None = None
         self.directory = self._new_directory()
         self._saving = Saving(snapshot, trust, lambda: self.directory.names_seen(clock()))
 
     def __repr__(self) -> str:
         return f"<Follower {self.directory!r} registries={len(self.readers)} refused={self.refused}>"
+
+    @property
+    def settled(self) -> bool:
+        """Has all been told of that the directory in force changed? Not while another one is taking its place."""
+        return self.directory is self._settled_on
+
+    @property
+    def curation(self) -> Curation | None:
+        """What the directory in force goes by."""
+        return self._curation
 
     async def run(self) -> None:
         """Until cancelled. The snapshot is read first, so that a registry which is away at start changes nothing."""
@@ -153,6 +167,8 @@ class Follower:
         if curation is not self._curation or set_back:  # by another clock, what had ended may count again
             await self._rebuild(curation, now)
         self._prover.ask()
+        replaced, self._settled_on = not self.settled, self.directory
+        self._news.applied(replaced)
 
     async def _rebuild(self, curation: Curation, now: float) -> None:
         """Another directory, made beside the one in force, for other curators' lists."""
@@ -175,6 +191,7 @@ class Follower:
         self._prover.follow(key, after)
         self.renewal.follow(key, before, after)
         self.ownership.follow(key, after)
+        self._news.changed((key,), gone=after is None)
         if after is None and not self.directory.lists(key[1]):
             self._on_gone(key[1])
 

@@ -141,7 +141,10 @@ class Agent:
             bound.set_result(f"http://{shown}:{bound_port}")
 
         try:
-            await serve(self._api.app(), host, port, stop=self._stop, on_ready=announce, linger_s=_LINGER_S)
+            await serve(
+                self._api.app(), host, port,
+                api=self._api.endpoints(), stop=self._stop, on_ready=announce, linger_s=_LINGER_S,
+            )  # fmt: skip
         except OSError as error:
             raise StartFailed(
                 f"cannot listen on {self._config.listen} ({error.strerror}); choose another --listen"

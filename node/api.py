@@ -23,15 +23,17 @@ from node.pool import Patience, Pool
 from node.residents.tenant import Gone
 from node.telemetry.gpu_readings import GpuReadings
 from node.telemetry.health import Health
-from node.telemetry.metrics import MODEL, Metrics
+from node.telemetry.metrics import Metrics
 from node.telemetry.throughput import Throughput
 from registry.keys import NodeKey
-from relay import openapi
+from relay import answering, openapi
 from relay.call import BodyLimits, Call
 from relay.endpoints import ENDPOINTS, PREFIXES, Endpoint
 from relay.errors import ApiError
-from relay.http import MODEL_HEADER, NODE_HEADER, Handler, make_app
+from relay.http import MODEL_HEADER, NODE_HEADER, make_app
 from relay.stream import EarlyStream, relay
+from relay.wire.inbound import Inbound
+from relay.wire.routes import Handler
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,13 @@ class Api:
         self._further = further
         self._created = int(time.time())
 
+    def endpoints(self) -> answering.Api:
+        """The endpoints, to be served beside the application."""
+        handlers = {f"{base}/{e.path}": self._caller_of(e) for base in PREFIXES for e in ENDPOINTS.values()}
+        return answering.Api(handlers, observe=self._reports.metrics.observe)
+
     def app(self) -> web.Application:
-        """The application, ready to be served."""
+        """The application: everything else."""
         routes: list[web.AbstractRouteDef] = [
             web.get("/health", self._health),
             web.get("/metrics", self._render_metrics),
@@ -92,7 +99,6 @@ class Api:
         for base in PREFIXES:
             routes.append(web.get(f"{base}/models", self._list))
             routes.append(web.get(f"{base}/models/{{model:.+}}", self._item))
-            routes += [web.post(f"{base}/{e.path}", self._caller_of(e)) for e in ENDPOINTS.values()]
         return make_app(
             routes,
             body_limit_bytes=self._limits.json_bytes,
@@ -101,44 +107,41 @@ class Api:
         )
 
     def _caller_of(self, endpoint: Endpoint) -> Handler:
-        async def handle(request: web.Request) -> web.StreamResponse:
-            caller = self._access.caller(request.headers)
-            with self._pool.admitting(), await Call.read(request, endpoint, self._limits) as call:
+        async def handle(inbound: Inbound) -> None:
+            caller = self._access.caller(inbound.headers)
+            with self._pool.admitting(), await Call.read(inbound, endpoint, self._limits) as call:
                 may_begin = call.stream and endpoint.events.end is not None  # else an answer may be no event stream
-                early = EarlyStream(request, endpoint.events) if may_begin else None
+                early = EarlyStream(inbound, endpoint.events) if may_begin else None
                 try:
-                    return await self._answer(request, call, _wanted(request, caller, call), early)
+                    await self._answer(inbound, call, _wanted(inbound, caller, call), early)
                 except ApiError as error:
                     if early is None:
                         raise
-                    return await early.fail(error)
+                    early.fail(error)
 
         return handle
 
-    async def _answer(
-        self, request: web.Request, call: Call, wanted: str, early: EarlyStream | None
-    ) -> web.StreamResponse:
+    async def _answer(self, inbound: Inbound, call: Call, wanted: str, early: EarlyStream | None) -> None:
         """Raises ApiError."""
         for _ in range(MOST_LOOKUPS):
             model = self._models.resolve(wanted)
-            request[MODEL] = model.name
+            inbound.model = model.name
             model.require(call.endpoint)
-            forward = partial(self._forward, request, call, model, early)
+            forward = partial(self._forward, inbound, call, model, early)
             with contextlib.suppress(Gone):  # another has taken its place meanwhile
-                return await outliving(model, forward, call.may_go_elsewhere)
+                await outliving(model, forward, call.may_go_elsewhere)
+                return
         raise being_replaced(model.name)
 
-    async def _forward(
-        self, request: web.Request, call: Call, model: Served, early: EarlyStream | None
-    ) -> web.StreamResponse:
+    async def _forward(self, inbound: Inbound, call: Call, model: Served, early: EarlyStream | None) -> None:
         reports, patience = self._reports, self._patience(model, early)
         async with self._pool.lease(model.tenant, admitted=True, patience=patience) as engine:
             asked_at = time.monotonic()
             asked = await engine.ask(call)
             async with reports.throughput.observed(asked, model.name, call.endpoint.name, asked_at) as answer:
                 if answer.streamed:
-                    reports.metrics.first_byte(request, time.monotonic() - asked_at)
-                return await relay(request, answer, call, early=early)
+                    reports.metrics.first_byte(inbound.template, model.name, time.monotonic() - asked_at)
+                await relay(inbound, answer, call, early=early)
 
     def _patience(self, model: Served, early: EarlyStream | None) -> Patience:
         """Comments keep a stream open that waits for its model to be loaded."""
@@ -172,9 +175,9 @@ class Api:
         return web.json_response(openapi.document("Waypost node", _version(), PATHS))
 
 
-def _wanted(request: web.Request, caller: Caller, call: Call) -> str:
+def _wanted(inbound: Inbound, caller: Caller, call: Call) -> str:
     """A gateway says in a header which model is meant; from anybody else that header means nothing."""
-    return (request.headers.get(MODEL_HEADER) if caller.gateway else None) or call.model
+    return (inbound.headers.get(MODEL_HEADER) if caller.gateway else None) or call.model
 
 
 def _version() -> str:

@@ -5,7 +5,6 @@ Not here: the running node (agent).
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import signal
@@ -14,6 +13,8 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+
+import uvloop
 
 from node.access import Access, AccessError
 from node.agent import Agent, StartFailed
@@ -41,7 +42,7 @@ def run(config: NodeConfig, reread: Callable[[], NodeConfig]) -> int:
     )
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to be read anew; else it ends a process
     try:
-        asyncio.run(_serve(config, reread))
+        uvloop.run(_serve(config, reread))
     except (StartFailed, AlreadyRuns, KeyFileError, AccessError, EngineError, Refused, ValueError) as error:
         print(f"waypost: {error}", file=sys.stderr)
         return 1

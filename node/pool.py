@@ -64,7 +64,7 @@ class _Seats:
         except (TimeoutError, asyncio.CancelledError) as error:
             if turn.done() and not turn.cancelled():
                 self.give_back()  # it was handed to us as we left
-            else:
+            elif turn in self.waiting:  # else it was passed over, as one that has left
                 self.waiting.remove(turn)
             if isinstance(error, TimeoutError):
                 return False

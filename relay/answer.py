@@ -1,20 +1,18 @@
 """What came back for a call: from an upstream, or made by the node that answers it.
 
-Whatever its source, `first` is at hand, and `pieces` gives it and what follows. Not here: asking (stream), and carrying
-it to the client (stream).
+Whatever its source, `first` is at hand; `pieces` gives it and what follows, and `flow` sends both to a sink. Not here:
+asking (stream), carrying it to the client (stream), and connections (wire).
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-import aiohttp
-
-from relay.errors import BadUpstream, Reset, UpstreamTimeout
+from relay.errors import BadUpstream, Reset
+from relay.wire.flow import Sink, Source
 
 EVENT_STREAM = "text/event-stream"
 _PASSED_BACK = ("Content-Type", "Content-Language", "Cache-Control")
@@ -57,6 +55,13 @@ class Answer(Protocol):
         """The bytes in the order they came, `first` included. Raises ApiError where they break off."""
         ...
 
+    async def flow(self, sink: Sink) -> None:
+        """The same bytes to a sink, as they come; returns at their end. Raises as `pieces` does.
+
+        And ConnectionError where the client takes nothing.
+        """
+        ...
+
     def close(self) -> None: ...
 
     async def __aenter__(self) -> Self: ...
@@ -84,8 +89,8 @@ class _Closing:
 class Relayed(_Closing):
     """An upstream's answer. Closing it closes the connection, unless all was read: then it is pooled again already."""
 
-    def __init__(self, response: aiohttp.ClientResponse, limits: Limits) -> None:
-        self._response = response
+    def __init__(self, source: Source, limits: Limits) -> None:
+        self._source = source
         self._limits = limits
         self._ended = False
         self.first = b""
@@ -95,7 +100,7 @@ class Relayed(_Closing):
 
     @property
     def status(self) -> int:
-        return self._response.status
+        return self._source.status
 
     @property
     def ok(self) -> bool:
@@ -107,14 +112,19 @@ class Relayed(_Closing):
 
     @property
     def length(self) -> int | None:
-        return self._response.content_length
+        return self._source.length
 
     def header(self, name: str) -> str | None:
-        return self._response.headers.get(name)
+        return self._source.headers.get(name)
 
     def headers(self) -> dict[str, str]:
         """Only the named headers come back."""
-        return {name: self._response.headers[name] for name in _PASSED_BACK if name in self._response.headers}
+        given, found = self._source.headers, {}
+        for name in _PASSED_BACK:
+            value = given.get(name)
+            if value is not None:
+                found[name] = value
+        return found
 
     def check_plain(self) -> None:
         """Raises BadUpstream for compressed bytes: the header that says so does not pass on."""
@@ -128,21 +138,19 @@ class Relayed(_Closing):
         """
         if self.ok:
             self.check_plain()
-        if self.ok and (flows or self._response.content_type == EVENT_STREAM):
+        if self.ok and (flows or self._source.content_type == EVENT_STREAM):
             self.first = await self._next(self._limits.head_s)
             if not self.first:
                 raise Reset("The upstream's stream ended before it began.", code="upstream_broken")
         elif self.ok:
             await self._read(_HELD_BYTES)
         else:
-            await self._read(_ERROR_BODY_LIMIT_BYTES)
-            if not self._ended:
-                raise BadUpstream("The upstream's answer is too large.", code="upstream_too_large")
+            await self.whole(_ERROR_BODY_LIMIT_BYTES)
 
     async def whole(self, limit_bytes: int) -> bytes:
         """All of the body, for those who must read it. Raises BadUpstream for a longer one, and as `pieces` does."""
         await self._read(limit_bytes)
-        if not self._ended:
+        if len(self.first) > limit_bytes:
             raise BadUpstream("The upstream's answer is too large.", code="upstream_too_large")
         return self.first
 
@@ -153,24 +161,28 @@ class Relayed(_Closing):
         while not self._ended and (piece := await self._next(self._limits.gap_s)):
             yield piece
 
+    async def flow(self, sink: Sink) -> None:
+        if self.first:
+            sink.write(self.first)
+        if not self._ended:
+            await self._source.flow(sink, self._limits.gap_s)
+            self._ended = True
+
     def close(self) -> None:
-        self._response.close()
+        self._source.close()
 
     async def _read(self, limit_bytes: int) -> None:
-        read = bytearray(self.first)
-        while len(read) <= limit_bytes and (piece := await self._next(self._limits.gap_s)):
-            read += piece
-        self.first = bytes(read)
+        source, gap_s = self._source, self._limits.gap_s
+        read, size = [self.first] if self.first else [], len(self.first)
+        while size <= limit_bytes and not source.ended and (piece := await source.next(gap_s)):
+            read.append(piece)
+            size += len(piece)
+        self.first = b"".join(read)
+        self._ended = source.ended
 
     async def _next(self, limit_s: float) -> bytes:
-        """The next bytes, empty at the end."""
-        try:
-            async with asyncio.timeout(limit_s):
-                piece = await self._response.content.readany()
-        except TimeoutError as error:
-            raise UpstreamTimeout("The upstream fell silent.", code="gap_timeout") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise Reset("The upstream broke off its answer.", code="upstream_broken") from error
+        """The next bytes, empty at the end: only then has a stream ended."""
+        piece = await self._source.next(limit_s)
         self._ended = not piece
         return piece
 
@@ -207,6 +219,11 @@ class Made(_Closing):
         if self._rest is not None:
             async for piece in self._rest:
                 yield piece
+
+    async def flow(self, sink: Sink) -> None:
+        async for piece in self.pieces():
+            sink.write(piece)
+            await sink.room()
 
     def close(self) -> None:
         """Nothing is held but by `rest`, which is closed where it was opened."""

@@ -7,12 +7,11 @@ answers, and whether the model exists.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
 import orjson
-from aiohttp import web
 
 from relay.endpoints import JSON_BODY_LIMIT_BYTES, UPLOAD_LIMIT_BYTES, Endpoint
 from relay.errors import (
@@ -22,10 +21,9 @@ from relay.errors import (
     TooManyRequests,
     UnsupportedMedia,
     UpstreamTimeout,
-    body_too_large,
 )
-from relay.form import STALLED_S, Form, next_piece, read_form
-from relay.http import REQUEST_ID, check_encoding
+from relay.form import Form, read_form
+from relay.incoming import Incoming, check_encoding, read_body
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Call:
 
     @classmethod
     async def read(
-        cls, request: web.Request, endpoint: Endpoint, limits: BodyLimits, *, keep_fields: bool = True
+        cls, incoming: Incoming, endpoint: Endpoint, limits: BodyLimits, *, keep_fields: bool = True
     ) -> Call:
         """Read and check the request's body. Raises ApiError 400, 413 or 415, naming the field and the fix.
 
@@ -64,9 +62,8 @@ class Call:
         the body.
         """
         if endpoint.takes_form:
-            return await _read_form(request, endpoint, limits.of(endpoint))
-        call = await _read_json(request, endpoint, limits.of(endpoint))
-        return call if keep_fields else replace(call, fields={})
+            return await _read_form(incoming, endpoint, limits.of(endpoint))
+        return await _read_json(incoming, endpoint, limits.of(endpoint), keep_fields)
 
     @property
     def content_type(self) -> str:
@@ -97,14 +94,15 @@ class Call:
             self.form.close()
 
 
-async def _read_json(request: web.Request, endpoint: Endpoint, limit_bytes: int) -> Call:
-    if request.content_type != "application/json":
+async def _read_json(incoming: Incoming, endpoint: Endpoint, limit_bytes: int, keep_fields: bool) -> Call:
+    content_type = incoming.content_type
+    if content_type != "application/json":
         raise UnsupportedMedia(
-            f"Content-Type is {request.content_type!r}; send JSON with Content-Type: application/json.",
+            f"Content-Type is {content_type!r}; send JSON with Content-Type: application/json.",
             code="unsupported_media_type",
         )
-    check_encoding(request)
-    raw = await read_body(request, limit_bytes)
+    check_encoding(incoming.headers)
+    raw = await read_body(incoming, limit_bytes)
     body = parse_object(raw)
     model = check_model(body.get("model"))
     stream = body.get("stream")
@@ -112,12 +110,12 @@ async def _read_json(request: web.Request, endpoint: Endpoint, limit_bytes: int)
         raise BadRequest("'stream' must be true or false.", param="stream", code="invalid_type")
     assert endpoint.check is not None
     endpoint.check(body)
-    fields = {name: value for name, value in body.items() if name not in endpoint.unkept}
-    return Call(endpoint, model, bool(stream), request[REQUEST_ID], body=raw, fields=fields)
+    fields = {name: value for name, value in body.items() if name not in endpoint.unkept} if keep_fields else {}
+    return Call(endpoint, model, bool(stream), incoming.request_id, body=raw, fields=fields)
 
 
-async def _read_form(request: web.Request, endpoint: Endpoint, limit_bytes: int) -> Call:
-    form = await read_form(request, limit_bytes)
+async def _read_form(incoming: Incoming, endpoint: Endpoint, limit_bytes: int) -> Call:
+    form = await read_form(incoming, limit_bytes)
     try:
         model = check_model(form.text("model"))
         assert endpoint.check_form is not None
@@ -126,19 +124,7 @@ async def _read_form(request: web.Request, endpoint: Endpoint, limit_bytes: int)
         form.close()
         raise
     stream = (form.text("stream") or "").strip().lower() in ("true", "1")
-    return Call(endpoint, model, stream, request[REQUEST_ID], form=form)
-
-
-async def read_body(request: web.Request, limit_bytes: int) -> bytes:
-    """The whole body, at most `limit_bytes`. Raises ApiError 413, or 400 where it is broken or stops."""
-    if request.content_length is not None and request.content_length > limit_bytes:
-        raise body_too_large(limit_bytes)
-    read = bytearray()
-    while piece := await next_piece(request, STALLED_S):
-        read += piece
-        if len(read) > limit_bytes:
-            raise body_too_large(limit_bytes)
-    return bytes(read)
+    return Call(endpoint, model, stream, incoming.request_id, form=form)
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:

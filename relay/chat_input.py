@@ -5,7 +5,7 @@ Not here: what a model can do with it, which its engine knows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from relay.errors import BadRequest
@@ -64,19 +64,23 @@ def check_message(body: Mapping[str, Any]) -> None:
 
 
 def _check_options(body: Mapping[str, Any]) -> None:
-    for name in NUMBERS:
-        require(body, name, is_number, "a number")
-    for name in INTEGERS:
-        require(body, name, is_integer, "an integer")
-    for name in OBJECTS:
-        require(body, name, lambda value: isinstance(value, dict | list), "an object")
-    require(body, "tools", lambda value: isinstance(value, list), "a list")
-    require(body, "n", lambda value: value >= 1, "at least 1")
-    require(body, "stop", _is_stop, "a string or a list of strings")
+    for name in body:  # not all the options that there are: most bodies have two or three of them
+        for good, what in _OPTIONS.get(name, ()):
+            require(body, name, good, what)
 
 
 def _is_stop(value: Any) -> bool:
     return isinstance(value, str) or (isinstance(value, list) and all(isinstance(item, str) for item in value))
+
+
+_OPTIONS: Mapping[str, Sequence[tuple[Callable[[Any], bool], str]]] = {
+    **dict.fromkeys(NUMBERS, ((is_number, "a number"),)),
+    **dict.fromkeys(INTEGERS, ((is_integer, "an integer"),)),
+    **dict.fromkeys(OBJECTS, ((lambda value: isinstance(value, dict | list), "an object"),)),
+    "tools": [(lambda value: isinstance(value, list), "a list")],
+    "n": [(is_integer, "an integer"), (lambda value: value >= 1, "at least 1")],
+    "stop": [(_is_stop, "a string or a list of strings")],
+}
 
 
 def _check_messages(body: Mapping[str, Any]) -> None:

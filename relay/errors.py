@@ -89,6 +89,11 @@ class MethodNotAllowed(ApiError):
     type = "invalid_request_error"
 
 
+class RequestTimeout(ApiError):
+    status = 408
+    type = "invalid_request_error"
+
+
 class TooLarge(ApiError):
     status = 413
     type = "invalid_request_error"
@@ -96,6 +101,11 @@ class TooLarge(ApiError):
 
 class UnsupportedMedia(ApiError):
     status = 415
+    type = "invalid_request_error"
+
+
+class ExpectationFailed(ApiError):
+    status = 417
     type = "invalid_request_error"
 
 
@@ -145,8 +155,10 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
         Forbidden,
         NotFound,
         MethodNotAllowed,
+        RequestTimeout,
         TooLarge,
         UnsupportedMedia,
+        ExpectationFailed,
         TooManyRequests,
         BadUpstream,
         Unavailable,

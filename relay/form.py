@@ -5,21 +5,17 @@ It can be sent several times and read while it is sent. Not here: what the field
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import MappingProxyType, TracebackType
 
-from aiohttp import web
-
 from relay.errors import BadRequest, UnsupportedMedia, body_too_large
-from relay.http import check_encoding
+from relay.incoming import Incoming, check_encoding, next_piece
 from relay.parts import Part, Parts, parameters
 from relay.spool import Spool
 
-__all__ = ["STALLED_S", "Form", "Part", "next_piece", "read_form"]
+__all__ = ["Form", "Part", "read_form"]
 
-STALLED_S = 120.0  # between two pieces of the body
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")  # RFC 2046
 _NOTHING: Mapping[Part, bytes] = MappingProxyType({})
 
@@ -98,15 +94,15 @@ class Form:
         self.close()
 
 
-async def read_form(request: web.Request, limit_bytes: int) -> Form:
+async def read_form(incoming: Incoming, limit_bytes: int) -> Form:
     """Spool the request's multipart body. Raises ApiError 400, 413, 415 or 503, naming the field and the fix."""
-    boundary = _boundary_of(request)
-    check_encoding(request)
-    if (request.content_length or 0) > limit_bytes:
+    boundary = _boundary_of(incoming)
+    check_encoding(incoming.headers)
+    if (incoming.content_length or 0) > limit_bytes:
         raise body_too_large(limit_bytes)
     spool, parts = Spool(), Parts(boundary.encode())
     try:
-        await _receive(request, spool, parts, limit_bytes)
+        await _receive(incoming, spool, parts, limit_bytes)
         form = Form(spool, boundary, parts.found, parts.texts)
         form.text("model")  # refused here if it is given twice: nobody must read another one than we do
     except BaseException:
@@ -115,8 +111,8 @@ async def read_form(request: web.Request, limit_bytes: int) -> Form:
     return form
 
 
-async def _receive(request: web.Request, spool: Spool, parts: Parts, limit_bytes: int) -> None:
-    while piece := await next_piece(request, STALLED_S):
+async def _receive(incoming: Incoming, spool: Spool, parts: Parts, limit_bytes: int) -> None:
+    while piece := await next_piece(incoming):
         if spool.size + len(piece) > limit_bytes:
             raise body_too_large(limit_bytes)
         parts.feed(piece)
@@ -125,23 +121,12 @@ async def _receive(request: web.Request, spool: Spool, parts: Parts, limit_bytes
     await spool.finish()
 
 
-async def next_piece(request: web.Request, stalled_s: float) -> bytes:
-    """The next bytes of the body, empty at its end. Raises BadRequest where it is broken, or stops for so long."""
-    try:
-        async with asyncio.timeout(stalled_s):
-            return await request.content.readany()
-    except TimeoutError as error:
-        raise BadRequest(f"The request body stopped for {stalled_s:.0f} s.", code="body_stalled") from error
-    except web.RequestPayloadError as error:
-        raise BadRequest("The request body is broken: its framing or encoding is wrong.", code="broken_body") from error
-
-
-def _boundary_of(request: web.Request) -> str:
-    if request.content_type != "multipart/form-data":
-        text = f"Content-Type is {request.content_type!r}; send a form with Content-Type: multipart/form-data."
+def _boundary_of(incoming: Incoming) -> str:
+    if incoming.content_type != "multipart/form-data":
+        text = f"Content-Type is {incoming.content_type!r}; send a form with Content-Type: multipart/form-data."
         raise UnsupportedMedia(text, code="unsupported_media_type")
     try:
-        boundary = parameters(request.headers.get("Content-Type", "")).get("boundary", "")
+        boundary = parameters(incoming.headers.get("Content-Type", "")).get("boundary", "")
     except ValueError:
         boundary = ""
     if not _BOUNDARY.fullmatch(boundary):

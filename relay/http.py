@@ -6,28 +6,31 @@ Not here: what a request means (`call`), how bytes are relayed (`stream`), which
 from __future__ import annotations
 
 import logging
+import random
 import re
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import aiohttp
 from aiohttp import web
 
-from relay.errors import ApiError, Internal, MethodNotAllowed, NotFound, TooLarge, UnsupportedMedia, from_status
+from relay.errors import ApiError, Internal, MethodNotAllowed, NotFound, TooLarge, from_status
 
 log = logging.getLogger("waypost.http")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Observer = Callable[[web.Request, int, float], None]
+Observer = Callable[[str, str, int, float], None]
 
+MODEL = web.RequestKey("model", str)
 REQUEST_ID = web.RequestKey("request_id", str)
 NODE_HEADER = "Waypost-Node"
 MODEL_HEADER = "X-Waypost-Model"
+FIXED = web.AppKey("fixed", Mapping[str, str])
 TOKEN_HEADER = "X-Waypost-Token"  # noqa: S105 - a header's name
 
 _CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _KEEPALIVE_CLIENT_S = 15.0  # well under the server's, so that a pooled connection is not closed as we send
 _BUFFER_BYTES = 64 * 1024
+_HEADERS = {"Server": "waypost", "X-Content-Type-Options": "nosniff"}
 _POLLED = ("/health", "/metrics")  # asked again and again by machines
 
 
@@ -40,31 +43,34 @@ def make_app(
 ) -> web.Application:
     """An application whose every answer carries a request id and whose every error is OpenAI's envelope.
 
-    `headers` go onto every response. `observe(request, status, seconds)` is told of each finished request.
+    `headers` go onto every response. `observe(route, model, status, seconds)` is told of each finished request; the
+    model is empty where none was found.
     """
     app = web.Application(client_max_size=body_limit_bytes, middlewares=[_middleware(observe)])
     app.add_routes(routes)
-    fixed = {"Server": "waypost", "X-Content-Type-Options": "nosniff", **(headers or {})}
+    fixed = {**_HEADERS, **(headers or {})}
+    app[FIXED] = fixed
 
     async def finish_headers(request: web.Request, response: web.StreamResponse) -> None:
         if isinstance(response, web.HTTPException):  # raised by aiohttp before our middleware: an unknown Expect
             _say_anew(response, _translate(request, response))
-        response.headers["X-Request-Id"] = request.get(REQUEST_ID) or _request_id(request)
+        response.headers["X-Request-Id"] = request.get(REQUEST_ID) or request_id(request.headers)
         response.headers.update(fixed)
         if request.body_exists and not request.content.is_eof():
             response.headers["Connection"] = "close"  # what is still to come of the body will not be read
+            response.force_close()
 
     app.on_response_prepare.append(finish_headers)
     return app
 
 
 def _middleware(
-    observe: Callable[[web.Request, int, float], None] | None,
+    observe: Observer | None,
 ) -> Callable[..., Awaitable[web.StreamResponse]]:
     @web.middleware
     async def errors_and_ids(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.monotonic()
-        request[REQUEST_ID] = _request_id(request)
+        request[REQUEST_ID] = request_id(request.headers)
         status = 499  # the client left: nobody is there to read another one
         try:
             response = await _answer(request, handler)
@@ -83,7 +89,7 @@ def _middleware(
                 seconds,
             )
             if observe is not None:
-                observe(request, status, seconds)
+                observe(_route_of(request), request.get(MODEL, ""), status, seconds)
 
     return errors_and_ids
 
@@ -94,7 +100,8 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     except ApiError as error:
         return error_response(error)
     except web.HTTPException as error:
-        return error_response(_translate(request, error))
+        # aiohttp keeps the exception, whose traceback leads to where that is kept: a circle, with all of the connection
+        return error_response(_translate(request, error.with_traceback(None)))
     except ConnectionError:
         raise  # the client is gone
     except Exception as error:
@@ -104,15 +111,6 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
                 request.transport.abort()
             raise ConnectionAbortedError("the answer broke off") from error
         return error_response(Internal("The server failed to handle this request. It has been logged."))
-
-
-def check_encoding(request: web.Request) -> None:
-    """Raises UnsupportedMedia for a compressed body: it would have to travel on with the header that says so."""
-    for coding in ",".join(request.headers.getall("Content-Encoding", ["identity"])).split(","):
-        if coding.strip().lower() not in ("", "identity"):
-            raise UnsupportedMedia(
-                "The body is compressed (Content-Encoding); send it as it is.", code="unsupported_encoding"
-            )
 
 
 def error_response(error: ApiError) -> web.Response:
@@ -140,9 +138,15 @@ def _say_anew(response: web.Response, error: ApiError) -> None:
     response.headers["Content-Length"] = str(len(error.body()))
 
 
-def _request_id(request: web.Request) -> str:
-    given = request.headers.get("X-Request-Id", "")
-    return given if _CLIENT_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+def request_id(headers: Mapping[str, str]) -> str:
+    """The client's own, if it is well-formed, else a new one."""
+    given = headers.get("X-Request-Id", "")
+    return given if _CLIENT_REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
+
+
+def _route_of(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "unknown"
 
 
 def make_session(connector: aiohttp.BaseConnector, *, connect_s: float) -> aiohttp.ClientSession:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 
 from aiohttp import web
 
-from relay.call import BodyLimits, parse_object, read_body
+from relay.call import BodyLimits, parse_object
 from relay.errors import ApiError, BadRequest, ConnectFailed, MethodNotAllowed, TooManyRequests, body_too_large
-from relay.form import next_piece, read_form
-from relay.http import MODEL_HEADER, REQUEST_ID, check_encoding
+from relay.form import read_form
+from relay.http import MODEL_HEADER
+from relay.incoming import Incoming, Taken, check_encoding, next_piece, read_body
 from relay.target import Target
 
 PEERS_MODEL_HEADER = "X-GPUStack-Model"
@@ -80,23 +81,24 @@ async def read(request: web.Request, limits: BodyLimits, stalled_s: float) -> As
         allowed = ", ".join(METHODS)
         text = f"{request.method} is not proxied; use {allowed}."
         raise MethodNotAllowed(text, code="method_not_allowed", headers={"Allow": allowed})
-    check_encoding(request)
+    incoming = Taken(request, stalled_s)
+    check_encoding(request.headers)
     headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
     named = request.headers.get(MODEL_HEADER) or request.headers.get(PEERS_MODEL_HEADER)
-    request_id = request[REQUEST_ID]
     if named:
-        body = _flowing(request, limits.upload_bytes, stalled_s) if request.body_exists else None
+        body = _flowing(incoming, limits.upload_bytes) if request.body_exists else None
         websocket = is_websocket(request)
-        yield ProxyCall(request.method, target, named, request_id, headers, body, websocket)
+        yield ProxyCall(request.method, target, named, incoming.request_id, headers, body, websocket)
     elif request.content_type == "multipart/form-data":
-        with await read_form(request, limits.upload_bytes) as form:
+        with await read_form(incoming, limits.upload_bytes) as form:
             body = Body(form.size, form.pieces, flows=False)
             headers["Content-Type"] = form.content_type
-            yield ProxyCall(request.method, target, _model(form.text("model")), request_id, headers, body)
+            yield ProxyCall(request.method, target, _model(form.text("model")), incoming.request_id, headers, body)
     elif request.content_type == "application/json" and request.body_exists:
-        raw = await read_body(request, limits.json_bytes)
+        raw = await read_body(incoming, limits.json_bytes)
         body = Body(len(raw), lambda: once(raw), flows=False)
-        yield ProxyCall(request.method, target, _model(parse_object(raw).get("model")), request_id, headers, body)
+        model = _model(parse_object(raw).get("model"))
+        yield ProxyCall(request.method, target, model, incoming.request_id, headers, body)
     else:
         raise _model_missing()
 
@@ -120,19 +122,19 @@ def is_websocket(request: web.Request) -> bool:
     return request.method == "GET" and request.headers.get("Upgrade", "").lower() == "websocket"
 
 
-def _flowing(request: web.Request, limit_bytes: int, stalled_s: float) -> Body:
-    if (request.content_length or 0) > limit_bytes:
+def _flowing(incoming: Incoming, limit_bytes: int) -> Body:
+    if (incoming.content_length or 0) > limit_bytes:
         raise body_too_large(limit_bytes)
 
     async def pieces() -> AsyncIterator[bytes]:
         read = 0
-        while piece := await next_piece(request, stalled_s):
+        while piece := await next_piece(incoming):
             read += len(piece)
             if read > limit_bytes:
                 raise body_too_large(limit_bytes)
             yield piece
 
-    return Body(request.content_length, pieces, flows=True)
+    return Body(incoming.content_length, pieces, flows=True)
 
 
 async def once(raw: bytes) -> AsyncIterator[bytes]:

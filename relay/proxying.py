@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -17,12 +19,14 @@ from yarl import URL
 from relay.answer import EVENT_STREAM, Limits, Relayed
 from relay.errors import ApiError, BadUpstream, from_upstream
 from relay.proxy_call import METHODS, PEERS_MODEL_HEADER, SAFE, Body, ProxyCall, is_websocket, once, read
-from relay.stream import break_off, patience, reaching
+from relay.reaching import patience, reaching
+from relay.web_source import WebSource
 
 __all__ = ["METHODS", "PEERS_MODEL_HEADER", "Body", "ProxyCall", "carry", "read", "send", "telling"]
 
 ERROR_HEADER = "Waypost-Error"  # the envelope, where no body brings it: to a HEAD, or to a websocket's handshake
 _LONGEST_ERROR = 4096
+_RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 
 Judge = Callable[[int, bytes, str | None], ApiError]
 
@@ -42,7 +46,7 @@ async def send(
     """
     sent = {"X-Request-Id": call.request_id, "Accept-Encoding": "identity", **call.headers, **headers}
     response = await _head(session, call, call.target.url(base), sent, limits, tls)
-    answer = Relayed(response, limits)
+    answer = Relayed(WebSource(response), limits)
     try:
         if answer.status < 400:
             _check_usable(answer)
@@ -69,10 +73,24 @@ async def carry(
             async with asyncio.timeout(limits.gap_s):
                 await response.write(piece)
     except (ApiError, TimeoutError):
-        break_off(request, response)
+        _break_off(request, response)
         return response
     await response.write_eof()
     return response
+
+
+def _break_off(request: web.Request, response: web.StreamResponse) -> None:
+    """End the connection without the answer's end: the final chunk is missing, or some of the length.
+
+    To a client of HTTP/1.0 there may be neither, and only a reset says that this was not all.
+    """
+    transport = request.transport
+    if transport is None:
+        return
+    sock = transport.get_extra_info("socket")
+    if sock is not None and request.version < aiohttp.HttpVersion11 and response.content_length is None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
+    transport.abort()
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from yarl import URL
 from relay.answer import Limits
 from relay.errors import ApiError, BadRequest, BadUpstream, from_upstream
 from relay.proxying import ERROR_HEADER
-from relay.stream import reaching
+from relay.reaching import reaching
 
 MESSAGE_LIMIT_BYTES = 16 * 1024 * 1024
 _PING_S = 30.0

@@ -17,6 +17,9 @@ from relay.call import Call
 from relay.errors import ApiError, from_upstream
 from relay.http import make_connector, make_session
 from relay.stream import ask
+from relay.wire.origin import Origin
+from relay.wire.upstreams import Upstreams
+from relay.wire.watch import Watch
 
 _PROBE_S = 5.0
 
@@ -48,6 +51,7 @@ class ChildEngine:
         self._address = address
         self._limits = limits
         self._session: aiohttp.ClientSession | None = None
+        self._upstreams: Upstreams | None = None
         self._weights = weights
         self._opened = _identity(weights)
         self.life = Process(
@@ -60,8 +64,12 @@ class ChildEngine:
 
     async def run(self) -> None:
         """Keep the program up until cancelled."""
-        async with make_session(self._connector(), connect_s=self._limits.connect_s) as self._session:
-            await self.life.run()
+        self._upstreams = Upstreams(None, Watch())
+        try:
+            async with make_session(self._connector(), connect_s=self._limits.connect_s) as self._session:
+                await self.life.run()
+        finally:
+            self._upstreams.close()
 
     @property
     def door(self) -> Door:
@@ -76,8 +84,8 @@ class ChildEngine:
 
     async def forward(self, call: Call) -> Relayed:
         """The program's answer, if it is a good one. Raises ApiError."""
-        door = self.door
-        answer = await ask(door.session, f"{door.url}/v1/{call.endpoint.path}", call, {}, self._limits)
+        assert self._upstreams is not None
+        answer = await ask(self._upstreams, self._origin, f"/v1/{call.endpoint.path}", call, {}, self._limits)
         if not answer.ok:
             answer.close()
             raise self.translate(answer.status, answer.first)
@@ -87,8 +95,14 @@ class ChildEngine:
         """The program's error answer, as an error of ours with its message kept."""
         return from_upstream(status, body)
 
-    def _connector(self) -> aiohttp.BaseConnector:
+    @property
+    def _origin(self) -> Origin:
         # A program may close after a stream, though it says keep-alive: a kept connection would break the next call.
+        if isinstance(self._address, Path):
+            return Origin.on_socket(str(self._address), "engine", keep=False)
+        return Origin("127.0.0.1", self._address)
+
+    def _connector(self) -> aiohttp.BaseConnector:
         if isinstance(self._address, Path):
             return aiohttp.UnixConnector(str(self._address), limit=0, force_close=True)
         return make_connector()

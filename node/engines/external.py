@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import aiohttp
@@ -22,6 +22,9 @@ from relay.call import Call
 from relay.errors import ConnectFailed, Reset, Unavailable
 from relay.http import make_connector, make_session
 from relay.stream import ask
+from relay.wire.origin import Origin
+from relay.wire.upstreams import Upstreams
+from relay.wire.watch import Watch
 
 log = logging.getLogger("waypost.node")
 
@@ -67,6 +70,8 @@ class ExternalEngine:
         self._model = where.upstream_model or name
         self._limits = limits
         self._session: aiohttp.ClientSession | None = None
+        self._upstreams: Upstreams | None = None
+        self._origin = _origin(where.url)
         self._faults = Faults(name, where.url, where.key)
         self.life = Watched(name, lambda: look(self.door, self._model), on_change)
 
@@ -80,8 +85,12 @@ class ExternalEngine:
                 "%s: key_file's key crosses the network unencrypted to %s; write openai+https://",
                 self.name, self._where.url,
             )  # fmt: skip
-        async with make_session(self._connector(), connect_s=self._limits.connect_s) as self._session:
-            await self.life.run()
+        self._upstreams = Upstreams(None, Watch())
+        try:
+            async with make_session(self._connector(), connect_s=self._limits.connect_s) as self._session:
+                await self.life.run()
+        finally:
+            self._upstreams.close()
 
     @property
     def door(self) -> Door:
@@ -98,10 +107,10 @@ class ExternalEngine:
         raise self._faults.judged(answer.status, answer.first, answer.header("Retry-After"))
 
     async def _send(self, call: Call) -> Relayed:
-        door = self.door
-        headers = {"Accept-Encoding": "identity", **door.headers}
+        assert self._upstreams is not None
+        headers, path = self._where.headers, f"/v1/{call.endpoint.path}"
         try:
-            return await ask(door.session, f"{door.url}/v1/{call.endpoint.path}", call, headers, self._limits)
+            return await ask(self._upstreams, self._origin, path, call, headers, self._limits)
         except ConnectFailed as error:
             self.life.doubt()
             text = f"The engine of {self.name} cannot be reached."
@@ -111,9 +120,13 @@ class ExternalEngine:
             raise
 
     def _connector(self) -> aiohttp.BaseConnector:
-        # Servers of models close a connection a few seconds after an answer, or with a stream's end, though they say
-        # keep-alive: a call sent just then would be lost. A new one costs little, but where there is TLS; and what
-        # ends TLS keeps its word.
         if self._where.url.startswith("https:"):
             return make_connector()
         return aiohttp.TCPConnector(limit=0, force_close=True, use_dns_cache=False, happy_eyeballs_delay=None)
+
+
+def _origin(url: str) -> Origin:
+    # Servers of models close a connection a few seconds after an answer, or with a stream's end, though they say
+    # keep-alive: a call sent just then would be lost. A new one costs little, but where there is TLS; and what ends TLS
+    # keeps its word.
+    return replace(Origin.of(url), keep=url.startswith("https:"))

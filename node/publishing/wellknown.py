@@ -13,8 +13,9 @@ from registry.envelope import Envelope
 from registry.fields import NODE_KEY, NONCE, matches
 from registry.keys import NodeKey
 from registry.signing import challenge_message
-from relay.call import parse_object, read_body
+from relay.call import parse_object
 from relay.errors import BadRequest, NotFound
+from relay.incoming import Taken, read_body
 
 ADVERT_PATH = "/.well-known/waypost/advert"
 CHALLENGE_PATH = "/.well-known/waypost/challenge"
@@ -41,7 +42,7 @@ class WellKnown:
 
     async def _answer(self, request: web.Request) -> web.Response:
         """Sign for our own URL only: a node that signed for any would let others pass for it."""
-        body = parse_object(await read_body(request, _BODY_LIMIT_BYTES))
+        body = parse_object(await read_body(Taken(request), _BODY_LIMIT_BYTES))
         nonce, url, gateway = body.get("nonce"), body.get("url"), body.get("gateway")
         if not isinstance(nonce, str) or not matches(NONCE, nonce):
             raise BadRequest("'nonce' must be 32 bytes in unpadded base64url.", param="nonce", code="invalid_nonce")

@@ -17,7 +17,6 @@ from node.residents.residency import Residency
 from node.telemetry.gauges import Boards, Devices, Downloads, Engines, Stays, Tokens
 from node.telemetry.throughput import Throughput
 
-MODEL = web.RequestKey("model", str)
 _PREFIX = "waypost_node"
 
 
@@ -60,15 +59,14 @@ class Metrics:
         """Read how the advert stands on each board whenever metrics are asked for."""
         self._registry.register(Boards(standings))
 
-    def observe(self, request: web.Request, status: int, seconds: float) -> None:
+    def observe(self, route: str, model: str, status: int, seconds: float) -> None:
         """One finished request."""
-        model = request.get(MODEL, "")
-        self._requests.labels(_endpoint(request), model, str(status)).inc()
-        self._seconds.labels(_endpoint(request), model).observe(seconds)
+        self._requests.labels(route, model, str(status)).inc()
+        self._seconds.labels(route, model).observe(seconds)
 
-    def first_byte(self, request: web.Request, seconds: float) -> None:
+    def first_byte(self, route: str, model: str, seconds: float) -> None:
         """A stream's first bytes are there."""
-        self._first_byte.labels(_endpoint(request), request.get(MODEL, "")).observe(seconds)
+        self._first_byte.labels(route, model).observe(seconds)
 
     def render(self, gpus: Sequence[Gpu] = ()) -> web.Response:
         """Prometheus' text format. `gpus` is their newest reading."""
@@ -76,8 +74,3 @@ class Metrics:
         return web.Response(
             body=generate_latest(self._registry), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
         )
-
-
-def _endpoint(request: web.Request) -> str:
-    resource = request.match_info.route.resource
-    return resource.canonical if resource is not None else "unknown"

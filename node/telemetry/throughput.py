@@ -16,6 +16,8 @@ from typing import Self
 from node.telemetry.usage import Usage, usage_of
 from relay.answer import EVENT_STREAM, Answer
 from relay.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, MESSAGES, RERANK, RESPONSES
+from relay.wire.flow import Sink
+from relay.wire.through import Through
 
 WINDOW_S = 60
 _HEAD_BYTES = 4 * 1024  # where embeddings and Messages say what the prompt was
@@ -156,6 +158,13 @@ class Observed:
         async for piece in self._answer.pieces():
             feed(piece)
             yield piece
+        self._whole = True
+
+    async def flow(self, sink: Sink) -> None:
+        if not self.streamed:
+            sink.write(self.first)
+            return
+        await self._answer.flow(Through(sink, self._tally.feed))
         self._whole = True
 
     def close(self) -> None:

@@ -26,6 +26,7 @@ from relay.endpoints import UPLOAD_LIMIT_BYTES
 from relay.errors import BadRequest
 from relay.form import Form, read_form
 from relay.http import Handler
+from relay.incoming import Taken
 
 if TYPE_CHECKING:
     from node.workers.whisper import Reached, Settings, Whisper
@@ -96,7 +97,7 @@ class Transcription:
 
         async def answer(request: web.Request) -> web.StreamResponse:
             whisper = self._loading.engine
-            with await read_form(request, UPLOAD_LIMIT_BYTES) as form:
+            with await read_form(Taken(request), UPLOAD_LIMIT_BYTES) as form:
                 asked = AudioRequest.read(form)
                 settings = settings_for(whisper, asked, _TASKS[name])
                 steps = self._slots.steps(lambda: _listen(whisper, form, asked, settings, self._most_s))

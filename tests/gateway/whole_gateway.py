@@ -28,7 +28,10 @@ from registry.keys import NodeKey
 from registry.trust import Policy, Trust
 from relay.answer import Limits
 from relay.call import BodyLimits
-from relay.serving import serve
+from relay.serving import PACE, serve
+from relay.wire.server import Pace
+from relay.wire.upstreams import Upstreams
+from relay.wire.watch import Watch
 from tests.gateway.prover import client
 
 
@@ -53,7 +56,14 @@ class Whole:
 
 
 @contextlib.asynccontextmanager
-async def whole_gateway(folder: Path, backends: Sequence[Backend], trust: tuple[str, ...]) -> AsyncIterator[Whole]:
+async def whole_gateway(
+    folder: Path,
+    backends: Sequence[Backend],
+    trust: tuple[str, ...],
+    *,
+    keys: Path | None = None,
+    pace: Pace = PACE,
+) -> AsyncIterator[Whole]:
     """The gateway, serving; private addresses are allowed."""
     config = GatewayConfig(registry=("memory://",), trust=trust, allow_private=True, open=True, state=folder)
     key, metrics, balance = NodeKey.new(), Metrics(), Balance()
@@ -65,16 +75,21 @@ async def whole_gateway(folder: Path, backends: Sequence[Backend], trust: tuple[
             backends, Trust(Policy.parse(trust, True)), prover, session, Snapshot(folder, (), "here"), {}, clock.now,
             balance.forget,
         )  # fmt: skip
-        limits, tokens = Limits(5, 5, 5), Tokens(key)
+        limits, tokens, ring = Limits(5, 5, 5), Tokens(key), KeyRing(keys)
+        upstreams = Upstreams(None, Watch())
         attempts = Attempts(balance, lambda _: None)
-        failover = Failover(session, attempts, tokens, limits)
-        proxy = Proxy(KeyRing(None), session, attempts, tokens, BodyLimits(), limits)
-        gateway = Gateway(config, KeyRing(None), follower, prover, failover, proxy, metrics)
+        failover = Failover(upstreams, attempts, tokens, limits)
+        proxy = Proxy(ring, session, attempts, tokens, BodyLimits(), limits)
+        gateway = Gateway(config, ring, follower, prover, failover, proxy, metrics)
         metrics.registries(follower.registries)
         ready = lambda _, port: bound.set_result(port)  # noqa: E731
         tasks = [
             asyncio.create_task(follower.run()),
-            asyncio.create_task(serve(gateway.app(), "127.0.0.1", 0, stop=stop, on_ready=ready, linger_s=0)),
+            asyncio.create_task(
+                serve(
+                    gateway.app(), "127.0.0.1", 0, api=gateway.api(), stop=stop, on_ready=ready, linger_s=0, pace=pace
+                )
+            ),
         ]
         try:
             url = f"http://127.0.0.1:{await asyncio.wait_for(bound, 10)}"
@@ -85,3 +100,4 @@ async def whole_gateway(folder: Path, backends: Sequence[Backend], trust: tuple[
             tasks[0].cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await prover.close()
+            upstreams.close()

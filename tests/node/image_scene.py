@@ -13,7 +13,6 @@ from typing import Any
 
 import aiohttp
 import orjson
-from aiohttp import web
 from PIL import Image
 
 from deploy import demo
@@ -24,8 +23,9 @@ from node.process import ProcessLimits
 from relay.answer import Limits
 from relay.call import BodyLimits, Call
 from relay.endpoints import EDITS, IMAGES, Endpoint
-from relay.http import Handler
 from relay.stream import relay
+from relay.wire.inbound import Inbound
+from relay.wire.routes import Handler
 from tests.relay.serving import serving
 
 SIZE = (64, 64)
@@ -76,10 +76,10 @@ async def scene(folder: Path, flags: tuple[str, ...] = (), on_change: Callable[[
         build, "m", weights, {}, ImageSizing(threads=2, size=SIZE), flags, folder / "0.sock", pictures,
         ProcessLimits(), Limits(), on_change,
     )  # fmt: skip
-    routes = [web.post(f"/v1/{one.path}", _handler(engine, one)) for one in (IMAGES, EDITS)]
+    api = {f"/v1/{one.path}": _handler(engine, one) for one in (IMAGES, EDITS)}
     running = asyncio.create_task(engine.run())
     try:
-        async with serving([*routes, *pictures.routes()]) as served, aiohttp.ClientSession() as session:
+        async with serving(pictures.routes(), api) as served, aiohttp.ClientSession() as session:
             base.append(served.url)
             yield Scene(engine, served.url, session)
     finally:
@@ -88,10 +88,10 @@ async def scene(folder: Path, flags: tuple[str, ...] = (), on_change: Callable[[
 
 
 def _handler(engine: ImageEngine, endpoint: Endpoint) -> Handler:
-    async def handle(request: web.Request) -> web.StreamResponse:
-        with await Call.read(request, endpoint, BodyLimits()) as call:
+    async def handle(inbound: Inbound) -> None:
+        with await Call.read(inbound, endpoint, BodyLimits()) as call:
             async with await engine.ask(call) as answer:
-                return await relay(request, answer, call)
+                await relay(inbound, answer, call)
 
     return handle
 

@@ -72,6 +72,26 @@ async def test_counts_are_zero_after_cancellations_at_every_point(tmp_path: Path
             assert m.counts() == (1, 0)
 
 
+async def test_one_that_leaves_just_as_its_turn_comes_only_leaves(tmp_path: Path, fake_llama: Path) -> None:
+    async with pooled(tmp_path, fake_llama, PoolLimits(queue_s=5)) as m:
+        await m.tenant.engine.life.ready()
+        gate = asyncio.Event()
+
+        async def ends_as_it_leaves() -> None:
+            async with m.pool.lease(m.tenant):
+                await until(lambda: m.counts() == (2, 1), 5)
+                waiting.cancel()
+
+        others = [asyncio.create_task(m.hold(gate)), asyncio.create_task(ends_as_it_leaves())]
+        await until(lambda: m.counts() == (2, 0), 5)
+        waiting = asyncio.create_task(m.hold(gate))
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        gate.set()
+        await asyncio.gather(*others)
+        assert m.counts() == (0, 0)
+
+
 async def test_a_full_queue_is_refused_at_once_and_a_long_wait_in_time(tmp_path: Path, fake_llama: Path) -> None:
     async with pooled(tmp_path, fake_llama, PoolLimits(queue_s=0.05, queue=1)) as m:
         await m.tenant.engine.life.ready()

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import orjson
 import pytest
 
@@ -18,6 +17,9 @@ from relay.call import Call
 from relay.endpoints import ENDPOINTS
 from relay.errors import Reset
 from relay.stream import ask
+from relay.wire.origin import Origin
+from relay.wire.upstreams import Upstreams
+from relay.wire.watch import Watch
 from tests.node.elsewhere import Engine, llama_server
 from tests.stack import EMBEDDING_WEIGHTS
 
@@ -58,21 +60,15 @@ def call(endpoint: str, body: Mapping[str, Any]) -> Call:
     return Call(ENDPOINTS[endpoint], "m", bool(body.get("stream")), "id", body=orjson.dumps(body))
 
 
-async def counted(engine: Engine, session: aiohttp.ClientSession, endpoint: str, body: Mapping[str, Any]) -> Rates:
+async def counted(engine: Engine, endpoint: str, body: Mapping[str, Any]) -> Rates:
     """What is counted of one call to a real llama-server."""
     throughput = Throughput()
     asked, asked_at = call(endpoint, body), time.monotonic()
-    answer = await ask(session, f"{engine.url}/v1/{asked.endpoint.path}", asked, {}, Limits())
-    assert answer.status == 200
-    await passed(throughput, answer, endpoint, asked_at)
+    with contextlib.closing(Upstreams(None, Watch())) as upstreams:
+        answer = await ask(upstreams, Origin.of(engine.url), f"/v1/{asked.endpoint.path}", asked, {}, Limits())
+        assert answer.status == 200
+        await passed(throughput, answer, endpoint, asked_at)
     return throughput.of("m")
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    """llama-server closes a connection after a stream, though it says keep-alive."""
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
@@ -93,12 +89,10 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
 @pytest.mark.engine
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("endpoint", BODIES)
-async def test_what_llama_server_says_at_the_end_is_counted(
-    chats: Engine, session: aiohttp.ClientSession, endpoint: str, stream: bool
-) -> None:
+async def test_what_llama_server_says_at_the_end_is_counted(chats: Engine, endpoint: str, stream: bool) -> None:
     body = {**BODIES[endpoint], "stream": stream, "temperature": 0}
-    first = await counted(chats, session, endpoint, body)
-    again = await counted(chats, session, endpoint, body)
+    first = await counted(chats, endpoint, body)
+    again = await counted(chats, endpoint, body)
     assert (first.generated_tokens, again.generated_tokens) == (5, 5)
     assert first.prompt_tokens == again.prompt_tokens > 5
     assert again.cached_tokens == again.prompt_tokens - 1  # all but the last, which has to be computed for what follows
@@ -122,11 +116,11 @@ async def test_a_long_answer_is_counted_by_its_first_and_last_bytes() -> None:
 
 
 @pytest.mark.engine
-async def test_embeddings_and_ranks_are_prompts(session: aiohttp.ClientSession, tmp_path: Path) -> None:
+async def test_embeddings_and_ranks_are_prompts(tmp_path: Path) -> None:
     async with llama_server(tmp_path, EMBEDDING_WEIGHTS, "--embedding", "--pooling", "mean") as engine:
-        found = await counted(engine, session, "embeddings", {"input": ["hello there", "world"]})
+        found = await counted(engine, "embeddings", {"input": ["hello there", "world"]})
         assert (found.prompt_tokens, found.generated_tokens, found.cache_hit_ratio) == (7, 0, None)
-        many = await counted(engine, session, "embeddings", {"input": ["hello there"] * 200})
+        many = await counted(engine, "embeddings", {"input": ["hello there"] * 200})
         assert many.prompt_tokens == 4 * 200  # said at the beginning of a body that is not kept
     ranks = Made(b'{"usage":{"total_tokens":9,"prompt_tokens":9},"results":[]}')
     throughput = Throughput()

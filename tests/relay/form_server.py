@@ -15,6 +15,7 @@ from aiohttp import web
 
 from relay.form import Form, Part, read_form
 from relay.http import make_app
+from relay.incoming import Taken
 from relay.serving import serve
 
 
@@ -22,19 +23,19 @@ def routes(limit_bytes: int) -> list[web.AbstractRouteDef]:
     """`/parts` tells of the parts, `/raw` of the body, `/twice` of two readers at once, `/spliced` of a new model."""
 
     async def parts(request: web.Request) -> web.StreamResponse:
-        with await read_form(request, limit_bytes) as form:
+        with await read_form(Taken(request), limit_bytes) as form:
             return web.json_response([await _told(form, part) for part in form.parts])
 
     async def raw(request: web.Request) -> web.StreamResponse:
-        with await read_form(request, limit_bytes) as form:
+        with await read_form(Taken(request), limit_bytes) as form:
             return web.json_response({"type": form.content_type, "size": form.size, "sha256": await _digest(form)})
 
     async def twice(request: web.Request) -> web.StreamResponse:
-        with await read_form(request, limit_bytes) as form:
+        with await read_form(Taken(request), limit_bytes) as form:
             return web.json_response(await asyncio.gather(_digest(form), _digest(form), _digest(form)))
 
     async def spliced(request: web.Request) -> web.StreamResponse:
-        with await read_form(request, limit_bytes) as form:
+        with await read_form(Taken(request), limit_bytes) as form:
             replaced = {part: b"another" for part in form.parts if part.name == "model"}
             body = b"".join([piece async for piece in form.spliced(replaced)])
             assert len(body) == form.spliced_size(replaced)

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from aiohttp import web
 
+from relay.answering import Api
 from relay.http import make_app
 from relay.serving import serve
+from relay.wire.routes import Handler
 
 LIMIT_BYTES = 4096
+NO_HANDLERS: Mapping[str, Handler] = MappingProxyType({})
 _ANSWER_LIMIT_S = 10.0
 
 
 @dataclass(frozen=True)
 class Served:
-    """Where the application listens, and what it was observed to have finished: (method, status)."""
+    """Where the application listens, and what it was observed to have finished: (route, status)."""
 
     host: str
     port: int
@@ -39,17 +43,27 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def serving(routes: Sequence[web.AbstractRouteDef]) -> AsyncIterator[Served]:
-    """Serve routes through `make_app` and `serve` on port 0."""
+async def serving(
+    routes: Sequence[web.AbstractRouteDef], api: Mapping[str, Handler] = NO_HANDLERS
+) -> AsyncIterator[Served]:
+    """Serve routes through `make_app`, and the hot path's handlers, by `serve` on port 0."""
     observed: list[tuple[str, int]] = []
 
-    def observe(request: web.Request, status: int, _: float) -> None:
-        observed.append((request.method, status))
+    def observe(route: str, _model: str, status: int, _seconds: float) -> None:
+        observed.append((route, status))
 
     app = make_app(routes, body_limit_bytes=LIMIT_BYTES, observe=observe)
     stop, bound = asyncio.Event(), asyncio.get_running_loop().create_future()
     task = asyncio.create_task(
-        serve(app, "127.0.0.1", 0, stop=stop, on_ready=lambda *where: bound.set_result(where), linger_s=1)
+        serve(
+            app,
+            "127.0.0.1",
+            0,
+            api=Api(api, observe),
+            stop=stop,
+            on_ready=lambda *where: bound.set_result(where),
+            linger_s=1,
+        )
     )
     try:
         host, port = await asyncio.wait_for(bound, 10)

@@ -9,11 +9,11 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
-from aiohttp import web
 
 from relay.call import BodyLimits, Call
 from relay.endpoints import CHAT, COMPLETIONS, Endpoint
-from relay.http import Handler
+from relay.wire.inbound import Inbound
+from relay.wire.routes import Handler
 from tests.relay.serving import LIMIT_BYTES, Served, serving
 
 JSON = {"Content-Type": "application/json"}
@@ -22,17 +22,17 @@ PROMPT: dict[str, Any] = {"model": "m", "prompt": "Once"}
 
 
 def _reader(endpoint: Endpoint) -> Handler:
-    async def handle(request: web.Request) -> web.StreamResponse:
-        call = await Call.read(request, endpoint, BodyLimits(LIMIT_BYTES))
+    async def handle(inbound: Inbound) -> None:
+        call = await Call.read(inbound, endpoint, BodyLimits(LIMIT_BYTES))
         told = {"model": call.model, "stream": call.stream, "endpoint": call.endpoint.name, "id": call.request_id}
-        return web.json_response({**told, "body": call.body.decode()})
+        inbound.respond(200, JSON, orjson.dumps({**told, "body": call.body.decode()}))
 
     return handle
 
 
 @pytest.fixture(scope="module")
 async def served() -> AsyncIterator[Served]:
-    async with serving([web.post("/chat", _reader(CHAT)), web.post("/completions", _reader(COMPLETIONS))]) as made:
+    async with serving([], {"/chat": _reader(CHAT), "/completions": _reader(COMPLETIONS)}) as made:
         yield made
 
 

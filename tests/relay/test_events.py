@@ -7,6 +7,7 @@ import pytest
 
 from relay.errors import Reset
 from relay.events import CHAT_EVENTS, MESSAGE_EVENTS, OTHER_EVENTS, RESPONSE_EVENTS, Dialect, Ending
+from tests.relay.wire.scene import Basin
 
 DELTA = b'data: {"choices":[{"delta":{"content":"one"}}]}\n\n'
 CHAT = (DELTA, DELTA, b"data: [DONE]\n\n")
@@ -25,9 +26,11 @@ BROKEN = Reset("It broke off.", code="upstream_broken")
 
 
 def _fed(dialect: Dialect, *pieces: bytes) -> bool:
-    ending = Ending(dialect)
+    basin = Basin()
+    ending = Ending(dialect, basin)
     for piece in pieces:
-        ending.feed(piece)
+        ending.write(piece)
+    assert basin.bytes == b"".join(pieces)
     return ending.whole
 
 

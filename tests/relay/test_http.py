@@ -164,7 +164,9 @@ async def test_each_request_is_observed_once_when_it_is_done(served: Served, ses
     for path in ("/fine", "/broken", "/nothing"):
         async with session.get(served.url + path):
             pass
-    await until(lambda: served.observed == [("GET", 200), ("GET", 500), ("GET", 404)], 5, lambda: str(served.observed))
+    await until(
+        lambda: served.observed == [("/fine", 200), ("/broken", 500), ("unknown", 404)], 5, lambda: str(served.observed)
+    )
 
 
 @pytest.mark.parametrize(

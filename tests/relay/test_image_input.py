@@ -20,6 +20,7 @@ from relay.image_input import (
     read_edit,
     read_generation,
 )
+from relay.incoming import Taken
 from tests.relay.serving import Served, serving
 
 LIMIT_BYTES = 1024 * 1024
@@ -104,7 +105,7 @@ def test_what_is_not_said_is_left_to_the_engine() -> None:
 
 
 async def _read(request: web.Request) -> web.StreamResponse:
-    with await read_form(request, LIMIT_BYTES) as form:
+    with await read_form(Taken(request), LIMIT_BYTES) as form:
         check_edit(form)
         wish = read_edit(form)
         told = {"n": wish.n, "size": wish.size, "seed": wish.seed, "strength": wish.strength, "stream": wish.stream}

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+import aiohttp
 import orjson
 import pytest
 from aiohttp import web
@@ -13,8 +14,11 @@ from aiohttp import web
 from relay.answer import Limits, Made
 from relay.call import BodyLimits, Call
 from relay.endpoints import CHAT, EMBEDDINGS, TRANSCRIPTIONS, Endpoint
-from relay.http import make_connector, make_session
 from relay.stream import ask, relay
+from relay.wire.inbound import Inbound
+from relay.wire.origin import Origin
+from relay.wire.upstreams import Upstreams
+from relay.wire.watch import Watch
 from tests.relay.serving import serving
 
 LARGE = b"x" * 3_000_000  # more than is held before it passes on
@@ -59,15 +63,16 @@ async def fetch(host: str, port: int, body: bytes, version: bytes = b"1.1") -> t
 async def relayed(
     answer: bytes, endpoint: Endpoint = EMBEDDINGS, body: bytes = ASKED, version: bytes = b"1.1"
 ) -> tuple[bytes, bytes, bool]:
-    async with upstream(answer) as url, make_session(make_connector(), connect_s=5) as session:
+    with contextlib.closing(Upstreams(None, Watch())) as upstreams:
+        async with upstream(answer) as url:
 
-        async def handle(request: web.Request) -> web.StreamResponse:
-            with await Call.read(request, endpoint, BodyLimits()) as call:
-                async with await ask(session, url, call, {}, Limits(5, 5, 5)) as found:
-                    return await relay(request, found, call)
+            async def handle(inbound: Inbound) -> None:
+                with await Call.read(inbound, endpoint, BodyLimits()) as call:
+                    async with await ask(upstreams, Origin.of(url), "/x", call, {}, Limits(5, 5, 5)) as found:
+                        await relay(inbound, found, call)
 
-        async with serving([web.post("/x", handle)]) as served:
-            return await fetch(served.host, served.port, body, version)
+            async with serving([], {"/x": handle}) as served:
+                return await fetch(served.host, served.port, body, version)
 
 
 async def test_a_large_answer_passes_whole_and_with_its_length() -> None:
@@ -106,11 +111,11 @@ async def test_a_bug_in_the_middle_of_an_answer_does_not_put_a_second_one_into_i
         yield b"second"
         raise LookupError("a bug")
 
-    async def handle(request: web.Request) -> web.StreamResponse:
-        with await Call.read(request, EMBEDDINGS, BodyLimits()) as call:
-            return await relay(request, Made(b"first", rest=rest()), call)
+    async def handle(inbound: Inbound) -> None:
+        with await Call.read(inbound, EMBEDDINGS, BodyLimits()) as call:
+            await relay(inbound, Made(b"first", rest=rest()), call)
 
-    async with serving([web.post("/x", handle)]) as served:
+    async with serving([], {"/x": handle}) as served:
         _, body, _ = await fetch(served.host, served.port, ASKED)
     assert b"HTTP/1.1" not in body
     assert not body.endswith(b"0\r\n\r\n")
@@ -118,7 +123,7 @@ async def test_a_bug_in_the_middle_of_an_answer_does_not_put_a_second_one_into_i
 
 async def test_a_form_whose_way_is_slow_is_not_given_up_while_it_moves() -> None:
     """The upstream takes a piece at a time, each well within the limit, and longer than that in all."""
-    limits, taken = Limits(5, head_s=1.5, gap_s=5), 0
+    limits, taken, upstreams = Limits(5, head_s=1.5, gap_s=5), 0, Upstreams(None, Watch())
 
     async def slow(request: web.Request) -> web.StreamResponse:
         nonlocal taken
@@ -129,20 +134,21 @@ async def test_a_form_whose_way_is_slow_is_not_given_up_while_it_moves() -> None
             await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
         return web.json_response({"text": "heard"})
 
-    async def handle(request: web.Request) -> web.StreamResponse:
-        with await Call.read(request, TRANSCRIPTIONS, BodyLimits()) as call:
-            async with await ask(session, f"{behind.url}/x", call, {}, limits) as found:
-                return await relay(request, found, call)
+    async def handle(inbound: Inbound) -> None:
+        with await Call.read(inbound, TRANSCRIPTIONS, BodyLimits()) as call:
+            async with await ask(upstreams, Origin.of(behind.url), "/x", call, {}, limits) as found:
+                await relay(inbound, found, call)
 
     fields = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nm\r\n--b\r\nContent-Disposition: form-data; '
     form = fields + b'name="file"; filename="a.wav"\r\n\r\n' + b"RIFF" * 12_000_000 + b"\r\n--b--\r\n"
     async with (
-        make_session(make_connector(), connect_s=5) as session,
+        aiohttp.ClientSession() as session,
         serving([web.post("/x", slow)]) as behind,
-        serving([web.post("/x", handle)]) as served,
+        serving([], {"/x": handle}) as served,
         session.post(
             f"{served.url}/x", data=form, headers={"Content-Type": "multipart/form-data; boundary=b"}
         ) as response,
     ):
         assert (response.status, await response.json()) == (200, {"text": "heard"})
+    upstreams.close()
     assert taken == len(form)

@@ -43,6 +43,34 @@ async def test_chat_streams_token_by_token(client: AsyncOpenAI) -> None:
     assert events[-1].usage is not None
 
 
+async def _counted(session: aiohttp.ClientSession, stack: Stack) -> dict[str, int]:
+    """Tokens by their kind, as the gateway has counted them."""
+    async with session.get(f"{stack.gateway_url}/metrics") as response:
+        lines = [
+            line for line in (await response.text()).splitlines() if line.startswith("waypost_gateway_tokens_total")
+        ]
+    return {
+        kind: sum(int(float(line.split()[-1])) for line in lines if kind in line) for kind in ("prompt", "generated")
+    }
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("usage", [False, True])
+async def test_the_gateway_counts_the_tokens_that_answers_say(
+    client: AsyncOpenAI, session: aiohttp.ClientSession, stack: Stack, streamed: bool, usage: bool
+) -> None:
+    before = await _counted(session, stack)
+    extra = {"stream": True, "stream_options": {"include_usage": usage}} if streamed else {}
+    made = await client.chat.completions.create(
+        model=MODEL, messages=MESSAGES, max_tokens=9, extra_body=ENDLESS, **extra
+    )
+    if streamed:
+        [_ async for _ in made]
+    after = await _counted(session, stack)
+    assert after["generated"] - before["generated"] == 9
+    assert after["prompt"] - before["prompt"] > 10
+
+
 async def test_streamed_and_whole_answers_are_the_same(client: AsyncOpenAI) -> None:
     asked = {"model": MODEL, "messages": MESSAGES, "max_tokens": 24, "temperature": 0, "seed": 7}
     whole = await client.chat.completions.create(**asked)

@@ -1,0 +1,94 @@
+"""The data plane: what answers requests, wired together. One a process that serves.
+
+What is believed and proven comes from outside: from the process's own follower, or from the parent of a worker. Not
+here: starting and stopping (app, worker).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import aiohttp
+
+from gateway.addresses import GuardedResolver
+from gateway.api import Gateway
+from gateway.attempts import Attempts
+from gateway.balance import Balance
+from gateway.config import GatewayConfig
+from gateway.failover import Failover
+from gateway.keys import KeyRing
+from gateway.metrics import Metrics, Page
+from gateway.proxying import Proxy
+from gateway.tokens import Tokens
+from gateway.workers.truth import Proofs, Truth
+from registry.keys import NodeKey
+from relay.answer import Limits
+from relay.call import BodyLimits
+from relay.http import make_connector, make_session
+from relay.serving import serve
+from relay.wire.upstreams import Upstreams
+from relay.wire.watch import Watch
+
+__all__ = ["DataPlane", "answer", "outward"]
+
+_LINGER_S = 1.0  # what still runs by then has had its drain_s
+
+
+class DataPlane:
+    """Keys, names, balance, failover and relaying. Raises KeyFileError for a file of API keys that cannot be used."""
+
+    def __init__(self, config: GatewayConfig, key: NodeKey, page: Page | None = None) -> None:
+        self._config = config
+        self._keys = KeyRing(config.api_keys)
+        self._balance = Balance()
+        self._tokens = Tokens(key)
+        self.metrics = Metrics(page)
+        self.metrics.gauge("in_flight", "Requests that are with a node now.", lambda: self._balance.in_flight)
+
+    def __repr__(self) -> str:
+        return f"<DataPlane {self._balance!r}>"
+
+    def forget(self, node: str) -> None:
+        """That node is gone."""
+        self._balance.forget(node)
+        self._tokens.forget(node)
+
+    @contextmanager
+    def gateway(self, session: aiohttp.ClientSession, truth: Truth, proofs: Proofs) -> Iterator[Gateway]:
+        """What answers, over nodes that somebody else looks after, as long as the context lasts."""
+        config, tokens = self._config, self._tokens
+        limits = Limits(config.connect_s, config.head_s, config.gap_s)
+        body_limits = BodyLimits(config.body_limit_bytes, config.upload_limit_bytes)
+        attempts = Attempts(self._balance, lambda cause: self.metrics.failures.labels(cause).inc())
+        proxy = Proxy(self._keys, session, attempts, tokens, body_limits, limits)
+        upstreams = Upstreams(GuardedResolver(config.allow_private), Watch())
+        try:
+            failover = Failover(upstreams, attempts, tokens, limits)
+            yield Gateway(config, self._keys, truth, proofs, failover, proxy, self.metrics)
+        finally:
+            upstreams.close()
+
+
+@asynccontextmanager
+async def outward(config: GatewayConfig) -> AsyncIterator[aiohttp.ClientSession]:
+    """aiohttp's way to nodes, which goes only where this gateway may go."""
+    connector = make_connector(GuardedResolver(config.allow_private))
+    async with make_session(connector, connect_s=config.connect_s) as session:
+        yield session
+
+
+async def answer(
+    gateway: Gateway,
+    listen: tuple[str, int],
+    stop: asyncio.Event,
+    on_ready: Callable[[str, int], None],
+    tls: ssl.SSLContext | None,
+    sock: socket.socket | None = None,
+) -> None:
+    """Serve until `stop` is set, at an address, or on a socket that is bound already. Raises OSError."""
+    app, api = gateway.app(), gateway.api()
+    await serve(app, *listen, stop=stop, api=api, on_ready=on_ready, tls=tls, linger_s=_LINGER_S, sock=sock)
