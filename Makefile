@@ -3,7 +3,7 @@ ARGS ?=
 SHELL := /bin/bash
 
 .PHONY: help environment environment-all environment-dev up test soak gpu-test chain aleph-node \
-  bench-registry bench-gas bench-endpoints bench-footprint bench-switching lint wheel clean
+  bench-registry bench-gas bench-endpoints bench-footprint bench-switching bench-relay bench-llama lint wheel clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -52,6 +52,13 @@ bench-footprint: environment-dev ## what a model was estimated to take in memory
 
 bench-switching: environment-dev ## what changing from one model to another takes
 	@.venv/bin/python -m bench.switching $(ARGS)
+
+bench-relay: environment-dev ## what a hop costs beside nginx, HAProxy, LiteLLM and Portkey; ARGS="--runs 5 --only nginx,gateway"
+	@scripts/peers.sh
+	@.venv/bin/python -m bench.relay $(ARGS)
+
+bench-llama: environment-dev ## what node and gateway cost before a real llama-server; ARGS="--pairs 5 --streams 1,8,16"
+	@.venv/bin/python -m bench.llama $(ARGS)
 
 lint: environment-all ## linter, formatter, type checker
 	.venv/bin/python -m ruff check .
