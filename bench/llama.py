@@ -21,12 +21,13 @@ from pathlib import Path
 import uvloop
 
 from bench.llama_client import BadStream, Door
-from bench.llama_report import put, report
+from bench.llama_report import report
 from bench.llama_run import ENGINE, GATEWAY, NODE, Run, run
 from bench.llama_scene import NotStarted, Scene, scene
 from bench.llama_table import Pair, table
 from bench.relay_ours import version
 from bench.relay_report import machine
+from bench.results import put
 
 PAIRS, STREAMS, TOKENS = 5, (1, 8, 16), 256
 _MOST_STREAMS = 256  # slots that a node gives a model

@@ -25,10 +25,11 @@ import uvloop
 from bench import relay_phases as phases
 from bench import relay_table as table
 from bench.relay_programs import NotToBeHad
-from bench.relay_report import report, write
+from bench.relay_report import report
 from bench.relay_scene import Scene, scene
 from bench.relay_table import Run
 from bench.relay_targets import TARGETS, Target
+from bench.results import put
 
 PHASES = {"small": phases.small, "streams": phases.streams, "eager": phases.eager, "crowd": phases.crowd}
 _FILES = 16_384  # a crowd's connections on both sides of a target
@@ -104,7 +105,7 @@ def _tell(targets: list[Target], seen: Findings, file: Path | None) -> None:
     told = report(targets, tables, seen.notes, command, max(map(len, seen.runs.values()), default=0))
     print(told)
     if file is not None:
-        write(file, told)
+        put(file, told)
 
 
 async def _hold(target: Target, made: Scene, chosen: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""Writing what bench.relay has found into a file: tables, machine, date, command, versions, settings.
+"""What bench.relay has found, as a section of a file: tables, machine, date, command, versions, settings.
 
 Not here: the tables themselves (relay_table).
 """
@@ -18,7 +18,6 @@ from bench.relay_programs import NotToBeHad
 from bench.relay_targets import Target
 
 TITLE = "## Relays side by side"
-_TOP = "# Results\n"
 
 
 def report(targets: Sequence[Target], tables: str, notes: Sequence[str], command: str, runs: int) -> str:
@@ -41,16 +40,6 @@ def machine() -> str:
         f"{name[1] if name else platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB, "
         f"Linux {platform.release()}, Python {platform.python_version()}, {ssl.OPENSSL_VERSION}"
     )
-
-
-def write(file: Path, section: str) -> None:
-    """Put the section where the one of the same title was, else behind all others."""
-    text = file.read_text() if file.exists() else _TOP
-    old = re.search(rf"^{re.escape(TITLE)}$.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    if old is None:
-        file.write_text(f"{text.rstrip()}\n\n{section}")
-    else:
-        file.write_text(text[: old.start()] + section + ("\n" if old.end() < len(text) else "") + text[old.end() :])
 
 
 def _version(target: Target) -> str:

@@ -83,10 +83,6 @@ class Balance:
             ),
         )
 
-    def carrying(self, node: str, model: str) -> _Carrying:
-        """One request for this model is in flight to this node for as long as the context lasts."""
-        return _Carrying(self, node, model)
-
     def begin(self, node: str, model: str) -> None:
         """A request is sent there; `end` follows."""
         self._last_turn.pop(node, None)
@@ -151,23 +147,6 @@ class Balance:
         if shown is None or shown.seq != seq:
             shown = self._shown[candidate.node] = _Shown(seq)
         shown.models[candidate.offer.model] = (warm, until)
-
-
-class _Carrying:
-    """The time that one request is in flight."""
-
-    __slots__ = ("_balance", "_model", "_node")
-
-    def __init__(self, balance: Balance, node: str, model: str) -> None:
-        self._balance = balance
-        self._node = node
-        self._model = model
-
-    def __enter__(self) -> None:
-        self._balance.begin(self._node, self._model)
-
-    def __exit__(self, *_: object) -> None:
-        self._balance.end(self._node, self._model)
 
 
 _K = TypeVar("_K")

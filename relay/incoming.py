@@ -38,7 +38,7 @@ class Incoming(Protocol):
     @property
     def whole(self) -> bool: ...
 
-    def take_whole(self) -> bytes:
+    def take_held(self) -> bytes:
         """All that is left of a body that is `whole`."""
         ...
 
@@ -62,7 +62,7 @@ class Taken:
     def whole(self) -> bool:
         return False  # it may be, but then no piece is waited for
 
-    def take_whole(self) -> bytes:
+    def take_held(self) -> bytes:
         raise AssertionError("it is never known to be whole")
 
     async def read_piece(self) -> bytes:
@@ -88,7 +88,7 @@ async def read_body(incoming: Incoming, limit_bytes: int) -> bytes:
     if (incoming.content_length or 0) > limit_bytes:
         raise body_too_large(limit_bytes)
     if incoming.whole:  # as nearly all are, which came with their head
-        body = incoming.take_whole()
+        body = incoming.take_held()
         if len(body) > limit_bytes:
             raise body_too_large(limit_bytes)
         return body

@@ -9,7 +9,6 @@ import asyncio
 import os
 import socket
 import ssl
-import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -19,7 +18,7 @@ from aiohttp import web
 
 from relay.answering import Api
 from relay.errors import from_status
-from relay.http import FIXED, error_response
+from relay.http import FIXED, error_response, request_id
 from relay.wire.connection import Connection
 from relay.wire.routes import Routes
 from relay.wire.server import Pace, Server
@@ -61,7 +60,7 @@ class _Application(web.RequestHandler):
             return super().handle_error(request, status, exc, message)
         first_line = (message or "").partition("\n")[0].strip(": ")
         response = error_response(from_status(status, f"This is not HTTP: {first_line}.", code="invalid_http"))
-        response.headers.update({"X-Request-Id": uuid.uuid4().hex, "Server": "waypost"})
+        response.headers.update({"X-Request-Id": request_id(request.headers), "Server": "waypost"})
         response.force_close()
         return response
 

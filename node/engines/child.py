@@ -6,6 +6,7 @@ Not here: the life of its process (process), and what a particular program is to
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import aiohttp
@@ -64,12 +65,9 @@ class ChildEngine:
 
     async def run(self) -> None:
         """Keep the program up until cancelled."""
-        self._upstreams = Upstreams(None, Watch())
-        try:
+        with closing(Upstreams(None, Watch())) as self._upstreams:
             async with make_session(self._connector(), connect_s=self._limits.connect_s) as self._session:
                 await self.life.run()
-        finally:
-            self._upstreams.close()
 
     @property
     def door(self) -> Door:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -85,12 +86,9 @@ class ExternalEngine:
                 "%s: key_file's key crosses the network unencrypted to %s; write openai+https://",
                 self.name, self._where.url,
             )  # fmt: skip
-        self._upstreams = Upstreams(None, Watch())
-        try:
+        with closing(Upstreams(None, Watch())) as self._upstreams:
             async with make_session(self._connector(), connect_s=self._limits.connect_s) as self._session:
                 await self.life.run()
-        finally:
-            self._upstreams.close()
 
     @property
     def door(self) -> Door:

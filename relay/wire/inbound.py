@@ -102,21 +102,17 @@ class Inbound:
         return self._connection.server.pace.taking_s
 
     @property
-    def peer(self) -> str:
-        """The client's address, without its port; empty where there is none."""
-        address = self._connection.transport.get_extra_info("peername")
-        return str(address[0]) if isinstance(address, tuple) else ""
-
-    @property
     def whole(self) -> bool:
         """Whether all of the body is here."""
         return self._complete
 
-    def take_whole(self) -> bytes:
-        """All that is left of a body that is `whole`."""
+    def take_held(self) -> bytes:
+        """What has come of the body and was not taken yet: all that is left of one that is `whole`."""
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body.clear()
-        self._let_come()
+        if self._held > _HELD_BYTES:
+            self._connection.read_on(Hold.BODY)
+        self._held = 0
         return body
 
     async def read_piece(self) -> bytes:
@@ -130,10 +126,7 @@ class Inbound:
             await self._waiter
         if self._broken:
             raise BadRequest("The request body is broken: its framing or encoding is wrong.", code="broken_body")
-        piece = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._body.clear()
-        self._let_come()
-        return piece
+        return self.take_held()
 
     def take_body(self, piece: bytes) -> bool:
         """More of the body has come. Whether there is room for yet more."""
@@ -156,11 +149,6 @@ class Inbound:
         """The client is gone. What an upstream still sends, until its answer is closed, goes nowhere."""
         self._send = _nowhere
 
-    def _let_come(self) -> None:
-        if self._held > _HELD_BYTES:
-            self._connection.read_on(Hold.BODY)
-        self._held = 0
-
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
@@ -174,8 +162,8 @@ class Inbound:
         self._connection.transport.write(head if self.method == "HEAD" else head + body)
         self.ended = True
 
-    def begin(self, status: int, headers: Mapping[str, str], length: int | None, first: bytes = b"") -> None:
-        """The head, and the first bytes. Without a length the body is chunked, or ends with the connection."""
+    def begin(self, status: int, headers: Mapping[str, str], length: int | None) -> None:
+        """The head. Without a length the body is chunked, or ends with the connection."""
         self._begin(status)
         self._chunked = length is None and self.http11
         if length is None and not self.http11:
@@ -183,7 +171,7 @@ class Inbound:
         framing = "Transfer-Encoding: chunked\r\n" if self._chunked else ""
         head = self._head(headers, framing if length is None else f"Content-Length: {length}\r\n")
         self._send = self._connection.transport.write
-        self._send(head + self._framed(first) if first else head)
+        self._send(head)
 
     def write(self, piece: bytes) -> None:
         """More of the body; never empty. Here each token of a stream passes."""
@@ -223,6 +211,3 @@ class Inbound:
         head = answer_head(start, framing, headers, f"X-Request-Id: {self.request_id}\r\n{connection}")
         self.begun = True  # not before: one that cannot be written can still be answered otherwise
         return head
-
-    def _framed(self, piece: bytes) -> bytes:
-        return b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from gateway.balance import Balance
 from registry.advert import Advert, Envelope, Kind, Offer
 from registry.fields import encode_base64url
 from registry.trust import Believed, Curation
@@ -66,3 +69,13 @@ def believed(operator: str, node: str, *offers: Offer, explicit: bool = False, u
 def curation(models: dict[str, str] | None = None, slugs: dict[str, str] | None = None) -> Curation:
     """What the curators say together."""
     return Curation(models or {}, slugs or {}, frozenset(), frozenset())
+
+
+@contextmanager
+def carrying(balance: Balance, node: str, model: str) -> Iterator[None]:
+    """One request for this model is in flight to this node for as long as the context lasts."""
+    balance.begin(node, model)
+    try:
+        yield
+    finally:
+        balance.end(node, model)

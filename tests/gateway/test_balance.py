@@ -10,7 +10,7 @@ import pytest
 
 from gateway.balance import Balance
 from gateway.groups import Candidate
-from tests.gateway.adverts import believed, node_key, offer
+from tests.gateway.adverts import believed, carrying, node_key, offer
 
 NAMES = ("a", "b", "c")
 
@@ -32,9 +32,9 @@ def test_every_candidate_is_ordered_and_none_is_lost() -> None:
 def test_the_least_busy_node_comes_first() -> None:
     balance, three = Balance(), candidates(*NAMES)
     with (
-        balance.carrying(node_key("a"), "m"),
-        balance.carrying(node_key("a"), "m"),
-        balance.carrying(node_key("b"), "m"),
+        carrying(balance, node_key("a"), "m"),
+        carrying(balance, node_key("a"), "m"),
+        carrying(balance, node_key("b"), "m"),
     ):
         assert [one.node for one in balance.order(three, 0.0)] == [node_key(name) for name in ("c", "b", "a")]
 
@@ -46,7 +46,7 @@ def test_many_requests_at_once_are_spread_evenly() -> None:
         for _ in range(30):
             node = first(balance, three)
             asked[node] += 1
-            running.enter_context(balance.carrying(node, "m"))
+            running.enter_context(carrying(balance, node, "m"))
         assert balance.in_flight == 30
     assert set(asked.values()) == {10}
 
@@ -56,7 +56,7 @@ def test_requests_one_after_another_take_turns() -> None:
     turns = []
     for _ in range(6):
         turns.append(first(balance, three))
-        with balance.carrying(turns[-1], "m"):
+        with carrying(balance, turns[-1], "m"):
             pass
     assert set(turns[:3]) == set(turns[3:]) == {node_key(name) for name in NAMES}
 
@@ -64,7 +64,7 @@ def test_requests_one_after_another_take_turns() -> None:
 def test_explicitly_trusted_operators_come_first_even_when_they_are_busier() -> None:
     balance = Balance()
     both = [*candidates("stranger"), *candidates("known", explicit=True)]
-    with balance.carrying(node_key("known"), "m"):
+    with carrying(balance, node_key("known"), "m"):
         assert first(balance, both) == node_key("known")
 
 
@@ -107,10 +107,10 @@ def test_a_node_may_ask_to_be_left_alone_for_a_while(asked: float | None, cools:
 
 def test_counts_are_zero_afterwards_also_when_requests_fail() -> None:
     balance = Balance()
-    with balance.carrying("x", "m"), balance.carrying("x", "m"), balance.carrying("y", "m"):
+    with carrying(balance, "x", "m"), carrying(balance, "x", "m"), carrying(balance, "y", "m"):
         assert balance.in_flight == 3
     for error in (ValueError, KeyboardInterrupt, GeneratorExit):
-        with pytest.raises(error), balance.carrying("x", "m"):
+        with pytest.raises(error), carrying(balance, "x", "m"):
             assert balance.in_flight == 1
             raise error
     assert balance.in_flight == 0
@@ -120,7 +120,7 @@ def test_counts_are_zero_afterwards_also_when_requests_fail() -> None:
 def test_nodes_that_are_gone_are_forgotten_but_their_running_requests_are_counted() -> None:
     balance, two = Balance(), candidates("a", "b")
     balance.failed(node_key("a"), now=0.0)
-    with balance.carrying(node_key("a"), "m"):
+    with carrying(balance, node_key("a"), "m"):
         balance.forget(node_key("a"))
         assert repr(balance) == "<Balance in_flight=1 cooling=0>"
     assert balance.in_flight == 0

@@ -12,7 +12,7 @@ import pytest
 from gateway.balance import Balance
 from gateway.directory import Directory
 from gateway.groups import Candidate
-from tests.gateway.adverts import NOW, believed, node_key, offer
+from tests.gateway.adverts import NOW, believed, carrying, node_key, offer
 from tests.gateway.asking import CHAT, listed
 
 A, B, C = node_key("a"), node_key("b"), node_key("c")
@@ -36,18 +36,18 @@ def nodes(balance: Balance, *among: Candidate, now: float = 0.0) -> list[str]:
 
 def test_warm_comes_first_also_when_it_is_busier_and_asked_last() -> None:
     balance, warm, cold = Balance(), candidate("a"), candidate("b", warm=False)
-    with balance.carrying(A, "m"):
+    with carrying(balance, A, "m"):
         assert nodes(balance, cold, warm) == [A, B]
     assert nodes(balance, cold, warm) == [A, B]
 
 
 def test_a_warm_node_that_is_full_comes_after_a_cold_one_that_is_not() -> None:
     balance, warm, cold = Balance(), candidate("a", parallel=2), candidate("b", warm=False, parallel=1)
-    with balance.carrying(A, "m"), balance.carrying(A, "m"):
+    with carrying(balance, A, "m"), carrying(balance, A, "m"):
         assert nodes(balance, warm, cold) == [B, A]
-        with balance.carrying(B, "m"):
+        with carrying(balance, B, "m"):
             assert nodes(balance, warm, cold) == [B, A], "both are full: the least busy"
-            with balance.carrying(B, "m"), balance.carrying(B, "m"):
+            with carrying(balance, B, "m"), carrying(balance, B, "m"):
                 assert nodes(balance, warm, cold) == [A, B]
 
 
@@ -58,7 +58,7 @@ def test_a_crowd_fills_the_warm_node_then_the_others_and_then_all_evenly() -> No
     with ExitStack() as running:
         for _ in range(24):
             asked.append(nodes(balance, *three)[0])
-            running.enter_context(balance.carrying(asked[-1], "m"))
+            running.enter_context(carrying(balance, asked[-1], "m"))
     assert set(asked[:4]) == {A}
     assert asked[4:8] in ([B] * 4, [C] * 4), "one node loads the model, and the next when that one is full"
     assert Counter(asked) == {A: 8, B: 8, C: 8}
@@ -66,7 +66,7 @@ def test_a_crowd_fills_the_warm_node_then_the_others_and_then_all_evenly() -> No
 
 def test_a_nodes_other_models_do_not_fill_it() -> None:
     balance, warm, cold = Balance(), candidate("a", parallel=1), candidate("b", warm=False)
-    with balance.carrying(A, "other"), balance.carrying(A, "other"):
+    with carrying(balance, A, "other"), carrying(balance, A, "other"):
         assert nodes(balance, warm, cold) == [A, B]
 
 
@@ -80,13 +80,13 @@ def test_trust_comes_before_warmth_and_failure_before_both() -> None:
 def test_who_loads_a_model_already_is_asked_before_another_has_to() -> None:
     balance, two = Balance(), (candidate("a", warm=False, parallel=2), candidate("b", warm=False, parallel=2))
     first = nodes(balance, *two)[0]
-    with balance.carrying(first, "m"):
+    with carrying(balance, first, "m"):
         assert nodes(balance, *two)[0] == first
 
 
 def test_what_has_answered_is_warm_until_that_is_old_or_its_node_says_otherwise() -> None:
     balance, one, other = Balance(), candidate("a", warm=False), candidate("b", warm=False)
-    with balance.carrying(A, "m"):
+    with carrying(balance, A, "m"):
         pass
     assert nodes(balance, one, other) == [B, A], "the longest not asked"
     balance.answered(one, now=0.0)
@@ -140,11 +140,11 @@ def test_what_is_kept_of_nodes_is_bounded_also_where_answers_come_after_they_are
     balance = Balance(most_nodes=3)
     gone = [candidate(f"gone{number}", warm=False) for number in range(10)]
     for one in gone:
-        with balance.carrying(one.node, "m"):
+        with carrying(balance, one.node, "m"):
             balance.forget(one.node)
             balance.answered(one, now=0.0)
             balance.failed(one.node, now=0.0)
-        with balance.carrying(one.node, "m"):  # the next try of a request that began before
+        with carrying(balance, one.node, "m"):  # the next try of a request that began before
             balance.answered(one, now=0.0)
     assert len(balance._shown) == len(balance._last_turn) == 3
     last, first = gone[-1], gone[0]

@@ -118,7 +118,7 @@ def post(path: str, body: bytes = b"", *headers: str) -> bytes:
 async def whole(inbound: Inbound) -> bytes:
     """All of a request's body, read as `relay.incoming` does."""
     if inbound.whole:
-        return inbound.take_whole()
+        return inbound.take_held()
     read = b""
     while piece := await inbound.read_piece():
         read += piece
