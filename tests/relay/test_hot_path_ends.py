@@ -94,7 +94,8 @@ def test_behind_a_body_that_came_at_once_the_connection_is_read_on(loop: str, si
     first_may_end = asyncio.Event()
 
     async def first(inbound: Inbound) -> None:
-        inbound.begin(200, {}, None, b"begun")
+        inbound.begin(200, {}, None)
+        inbound.write(b"begun")
         await first_may_end.wait()
         inbound.end()
 
@@ -166,7 +167,8 @@ def test_what_comes_for_a_client_that_has_just_left_complains_of_nothing(loop: s
     written: list[bytes] = []
 
     async def held(inbound: Inbound) -> None:
-        inbound.begin(200, {}, None, b"begun")
+        inbound.begin(200, {}, None)
+        inbound.write(b"begun")
         try:
             await asyncio.Event().wait()
         finally:

@@ -36,7 +36,8 @@ class Served:
         if b"hold" not in body:
             inbound.respond(200, {"Content-Type": "application/json"}, body)
             return
-        inbound.begin(200, {"Content-Type": "text/event-stream"}, None, b"data: 1\n\n")
+        inbound.begin(200, {"Content-Type": "text/event-stream"}, None)
+        inbound.write(b"data: 1\n\n")
         try:
             await asyncio.Event().wait()
         finally:
