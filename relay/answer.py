@@ -26,7 +26,9 @@ class Limits:
 
     connect_s: float = 5.0
     head_s: float = 600.0  # a long prefill, or a whole answer that is not streamed, comes before the first byte
+    first_token_s: float = 300.0  # of a stream, since it was asked for
     gap_s: float = 120.0  # between two pieces of a stream
+    queue_s: float = 10.0  # for those who say that they are busy, and when to come back
 
 
 class Answer(Protocol):
@@ -167,6 +169,10 @@ class Relayed(_Closing):
         if not self._ended:
             await self._source.flow(sink, self._limits.gap_s)
             self._ended = True
+
+    def hasten(self, gap_s: float) -> None:
+        """While it flows: the rest of it has to come sooner."""
+        self._source.hasten(gap_s)
 
     def close(self) -> None:
         self._source.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 
 import aiohttp
 
@@ -20,6 +21,7 @@ class WebSource:
         self.content_type: str = response.content_type
         self.length: int | None = response.content_length
         self.ended = False
+        self._gap_s = inf
 
     def __repr__(self) -> str:
         return f"<WebSource {self.status} {'ended' if self.ended else 'open'}>"
@@ -36,9 +38,13 @@ class WebSource:
         return piece
 
     async def flow(self, sink: Sink, gap_s: float) -> None:
-        while piece := await self.next(gap_s):
+        self._gap_s = gap_s
+        while piece := await self.next(self._gap_s):
             sink.write(piece)
             await sink.room()
+
+    def hasten(self, gap_s: float) -> None:
+        self._gap_s = min(gap_s, self._gap_s)
 
     def close(self) -> None:
         self._response.close()

@@ -26,7 +26,7 @@ class Sink(Protocol):
         ...
 
     def write(self, piece: bytes) -> None:
-        """At once, and never an empty piece."""
+        """At once, and never an empty piece. May raise ApiError: the answer breaks off with that."""
         ...
 
     async def room(self) -> None:
@@ -76,6 +76,10 @@ class Source(Protocol):
 
         Raises as `next` does, and ConnectionAbortedError where the sink stays full.
         """
+        ...
+
+    def hasten(self, gap_s: float) -> None:
+        """While it flows: from now on the silence may last no longer than this, if it might have."""
         ...
 
     def close(self) -> None:

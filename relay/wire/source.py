@@ -86,6 +86,10 @@ class Arriving:
             if self._line is not None:
                 line.unsplice(self.hold)
 
+    def hasten(self, gap_s: float) -> None:
+        if self._line is not None and self._sink is not None:
+            self._line.hasten(gap_s)
+
     def close(self) -> None:
         if self._line is not None:
             self._line.drop()

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from math import inf
 
 from relay.answer import Limits
+from relay.errors import ApiError
 from relay.wire.flow import Sink
 from relay.wire.line import Line
 from relay.wire.phase import Phase
@@ -134,7 +135,10 @@ class Upstream(Line):
         self._blank = 0
         piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
-        take(piece)
+        try:
+            take(piece)
+        except ApiError as error:
+            self._break(error)
 
     def eof_received(self) -> None:
         if self._arriving is not None and self._reading.until_closed:
@@ -163,8 +167,7 @@ class Upstream(Line):
                 return
             self._begin()
         self._blank = 0
-        self._hand_on()
-        if reading.ended and self._arriving is not None:
+        if self._hand_on() and reading.ended and self._arriving is not None:
             self._finish()
 
     def _begin(self) -> None:
@@ -178,11 +181,17 @@ class Upstream(Line):
         self.take = self._arriving.hold
         waiter.set_result(self._arriving)
 
-    def _hand_on(self) -> None:
+    def _hand_on(self) -> bool:
+        """Whether the answer goes on after it: a sink may find that it is not worth it."""
         if self._pieces:
             piece = b"".join(self._pieces)
             self._pieces.clear()
-            self.take(piece)
+            try:
+                self.take(piece)
+            except ApiError as error:
+                self._break(error)
+                return False
+        return True
 
     def _malformed(self) -> None:
         """What came before the fault is as good as ever."""
@@ -190,7 +199,8 @@ class Upstream(Line):
         if self.phase is Phase.HEAD and reading.head:
             self._begin()
         if self._arriving is not None:
-            self._hand_on()
+            if not self._hand_on():
+                return
             if reading.ended:
                 reading.surplus = True
                 self._finish()
@@ -229,6 +239,12 @@ class Upstream(Line):
         self.take = sink.write
         sink.on_full = self._full
         sink.on_room = self._room
+
+    def hasten(self, gap_s: float) -> None:
+        """What still comes for the sink has to come sooner."""
+        self._gap_s = min(gap_s, self._gap_s)
+        if self.phase is Phase.BODY:
+            self.wait(self._gap_s)
 
     def unsplice(self, hold: Callable[[bytes], None]) -> None:
         """It is held again."""
