@@ -1,36 +1,45 @@
 """The gateway's routes: OpenAI's API over the directory, and what can be asked about the gateway.
 
-A request of the API enters here, is read by `relay.call`, resolved by `directory`, sent by `failover`, and carried by
-`relay.stream`. Not here: wiring, starting and stopping (app).
+A request of the API enters here, is read by `relay.call`, resolved by `directory`, sent by `attempts` to one node after
+another, and carried by `relay.stream`, or by `resuming` where a stream can be brought to its end elsewhere.
+Not here: wiring, starting and stopping (app).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 from aiohttp import web
 
 from gateway import listing
+from gateway.attempts import Attempts
 from gateway.config import GatewayConfig
 from gateway.directory import Directory, Route, away
 from gateway.failover import Failover
+from gateway.fallbacks import Fallbacks
 from gateway.groups import Candidate
 from gateway.keys import KeyRing
+from gateway.limits import LimitsOf
 from gateway.metrics import Metrics
 from gateway.openapi import PATHS
 from gateway.proxying import Proxy
+from gateway.resuming.resume import Resuming, names
+from gateway.resuming.ways import is_resumable
 from gateway.running import Running
+from gateway.tiers import Tiers, tiers_of
 from gateway.usage import noticed
 from gateway.workers.truth import Proofs, Truth
 from relay import openapi
 from relay.answering import Api
 from relay.call import BodyLimits, Call
 from relay.endpoints import ENDPOINTS, PREFIXES, PROXY, Endpoint
-from relay.http import NODE_HEADER, make_app
+from relay.errors import ApiError
+from relay.http import make_app
 from relay.stream import relay
 from relay.target import PREFIX, ROUTE
 from relay.wire.inbound import Inbound
@@ -50,6 +59,8 @@ class Gateway:
         truth: Truth,
         proofs: Proofs,
         failover: Failover,
+        attempts: Attempts,
+        limits: LimitsOf,
         proxy: Proxy,
         metrics: Metrics,
     ) -> None:
@@ -58,6 +69,13 @@ class Gateway:
         self._truth = truth
         self._proofs = proofs
         self._failover = failover
+        self._attempts = attempts
+        self._limits_of = limits
+        self._fallbacks = Fallbacks(config.fallback)
+        self._resuming = Resuming(
+            failover, attempts, limits, config.resume, config.keepalive_s,
+            lambda way, whole: metrics.resumed(way.value, whole=whole),
+        )  # fmt: skip
         self._proxy = proxy
         self._metrics = metrics
         self._listing = listing.Listing()
@@ -99,14 +117,24 @@ class Gateway:
             with self._running:
                 caller = self._keys.caller(inbound.headers)
                 with await Call.read(inbound, endpoint, self._limits, keep_fields=False) as call:
-                    route = self._route(inbound.vm, call.model, endpoint.name)
-                    caller.require(call.model, call.model.partition("@")[0], route.model)
-                    answered = self._failover.answered(call, route.model, route.candidates)
-                    async with answered as (candidate, answer), answer:
-                        tail = await relay(inbound, answer, call, {NODE_HEADER: candidate.node})
-                    self._metrics.took(caller.name, *noticed(tail))
+                    vm = inbound.vm
+
+                    def tiers() -> Tiers:
+                        resolve = lambda name: self._route(vm, name, endpoint.name)  # noqa: E731
+                        return tiers_of(call, caller, self._fallbacks, resolve)
+
+                    answer = self._resuming.answer if is_resumable(call) else self._answer
+                    self._metrics.took(caller.name, *noticed(await answer(inbound, call, tiers)))
 
         return carry
+
+    async def _answer(self, inbound: Inbound, call: Call, resolve: Callable[[], Tiers]) -> bytes:
+        tiers = resolve()
+        queue_s = self._limits_of.of(tiers[0][0].offer.model).queue_s
+        answered = self._attempts.first(call, tiers, partial(self._failover.ask, call), (ApiError,), queue_s)
+        async with answered as (candidate, answer), answer:
+            broke = partial(self._attempts.broke, candidate)
+            return await relay(inbound, answer, call, names(candidate), broke=broke)
 
     def _route(self, vm: str | None, model: str, endpoint: str) -> Route:
         directory, now = self._directory, time.time()

@@ -141,7 +141,7 @@ async def _serve_alone(config: GatewayConfig, key: NodeKey, told: _Told, tls: ss
 
     async with _control(config, key, News(), plane.forget) as control:
         control.measure(plane.metrics)
-        with plane.gateway(control.session, control.follower, control.prover) as gateway:
+        async with plane.gateway(control.session, control.follower, control.prover) as gateway:
             told.on_drain = gateway.refuse
             draining = asyncio.create_task(_drain(gateway, config, told))
             try:

@@ -1,28 +1,30 @@
-"""Pure: which candidate is asked first. Owns the counts of requests in flight and the cool-downs of failed nodes.
+"""Pure: which candidate is asked first. Owns the counts of requests in flight, and all that is known of nodes.
 
 Nodes of explicitly trusted operators come before the rest. Among equals those that have the model warm and a free slot
 win, then those that would have to load it, then those that are full; then the least in flight. A node that has just
-failed comes last.
+failed comes last; one that is ill (circuit) or asked to be left alone (rests) is not asked at all.
 
-Whether a model is warm an advert says, as much as a minute late, or hours where posting costs money. So what a node has
-just shown counts for more, until that is old or the node says something newer.
+Not here: what makes a node ill (circuit), what makes it warm (heard), and what one request has tried (search).
 """
 
 from __future__ import annotations
 
+import random
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from itertools import count
 from typing import TypeVar
 
+from gateway.circuit import Circuits
 from gateway.groups import Candidate
+from gateway.heard import Heard
+from gateway.rests import Rest, Rests
+from gateway.retries import Retries
+from registry.trust import Believed
+from relay.errors import ApiError
 
-_COOL_FIRST_S = 1.0
-_COOL_MOST_S = 30.0
 _MOST_NODES = 10_000
-_SHOWN_S = 60.0  # a node's own advert says by then what its answer has shown
 
 
 class _Place(IntEnum):
@@ -33,14 +35,6 @@ class _Place(IntEnum):
     FULL = 2
 
 
-@dataclass
-class _Shown:
-    """What a node has shown of its models since it signed the advert of this `seq`: warm or not, and until when."""
-
-    seq: int
-    models: dict[str, tuple[bool, float]] = field(default_factory=dict)
-
-
 class Balance:
     """Counts by node key, and by model. Nothing here waits or looks at a clock.
 
@@ -48,33 +42,43 @@ class Balance:
     something of it here, after all else has forgotten it.
     """
 
-    def __init__(self, most_nodes: int = _MOST_NODES) -> None:
+    def __init__(self, most_nodes: int = _MOST_NODES, spread: Callable[[], float] = random.random) -> None:
         self._most_nodes = most_nodes
         self._in_flight: Counter[str] = Counter()
         self._in_flight_of: Counter[tuple[str, str]] = Counter()
-        self._shown: dict[str, _Shown] = {}
-        self._failures: Counter[str] = Counter()
-        self._cool_until: dict[str, float] = {}
+        self._heard = Heard()
+        self._circuits = Circuits(spread, most_nodes)
+        self._rests = Rests(most_nodes)
+        self._retries = Retries(most_nodes)
         self._last_turn: dict[str, int] = {}
         self._turns = count(1)
 
     def __repr__(self) -> str:
-        return f"<Balance in_flight={self.in_flight} cooling={len(self._cool_until)}>"
+        return f"<Balance in_flight={self.in_flight} {self._circuits!r} {self._rests!r}>"
 
     @property
     def in_flight(self) -> int:
         return self._in_flight.total()
 
-    def order(self, candidates: Iterable[Candidate], now: float) -> list[Candidate]:
-        """Best first: not cooling, explicitly trusted, warm with a free slot before cold before full, least in flight,
-        longest not asked, longest advertised so."""
+    @property
+    def open_circuits(self) -> int:
+        return self._circuits.open_count
+
+    def order(self, candidates: Iterable[Candidate], now: float, *, eager: bool = False) -> list[Candidate]:
+        """Those that may be asked, best first: not failed just now, explicitly trusted, warm with a free slot before
+        cold before full, least in flight, longest not asked, longest advertised so. An `eager` request would be lost
+        otherwise: it may go where another one is the probe."""
         given = list(candidates)
+        circuits, heard = self._circuits, self._heard
+        ill = bool(circuits.nodes)
+        if ill or self._rests.nodes:
+            given = [c for c in given if self._may_be_asked(c, now, eager)]
         if len(given) < 2:
             return given
         return sorted(
             given,
             key=lambda c: (
-                self._cool_until.get(c.node, 0.0) > now or self._showed(c, now) is False,
+                (ill and circuits.is_shaky(c.node, c.offer.model, now)) or heard.is_warm(c, now) is False,
                 not c.believed.explicit,
                 self._place(c, now),
                 self._in_flight[c.node],
@@ -82,6 +86,16 @@ class Balance:
                 c.believed.advert.seq,
             ),
         )
+
+    def opens_at(self, candidate: Candidate, now: float) -> float:
+        """The moment it may be asked, by its circuits and what it said; long ago for one that may be asked now."""
+        node, model = candidate.node, candidate.offer.model
+        rest = self._rests.of(node, model, now)
+        return max(self._circuits.opens_at(node, model, now), rest.until if rest else 0.0)
+
+    def rest(self, candidate: Candidate, now: float) -> Rest | None:
+        """What it waits for, where it said to be left alone."""
+        return self._rests.of(candidate.node, candidate.offer.model, now)
 
     def begin(self, node: str, model: str) -> None:
         """A request is sent there; `end` follows."""
@@ -97,56 +111,103 @@ class Balance:
         _less(self._in_flight, node)
         _less(self._in_flight_of, (node, model))
 
-    def failed(self, node: str, now: float, retry_after_s: float | None = None) -> None:
-        """The node did not answer: let it cool, longer each time."""
-        wait = min(_COOL_FIRST_S * 2 ** self._failures[node], _COOL_MOST_S)
-        self._failures[node] = min(self._failures[node] + 1, 16)
-        self._cool_until[node] = now + max(wait, min(retry_after_s or 0.0, _COOL_MOST_S))
+    def probe(self, candidate: Candidate, now: float) -> bool:
+        """A request that `order` let go there is sent. Is it one that tries whether an ill node is well again?"""
+        circuits = self._circuits
+        return bool(circuits.nodes) and circuits.probe(candidate.node, candidate.offer.model, now)
+
+    def abandoned(self, candidate: Candidate, now: float) -> None:
+        """The request that was the probe ended, and nobody knows more than before."""
+        self._circuits.abandoned(candidate.node, candidate.offer.model, now)
+
+    def take_retry(self, candidate: Candidate, now: float) -> bool:
+        """May a request that has failed elsewhere be sent there? It is counted."""
+        return self._retries.take(candidate.node, now)
+
+    def failed(self, candidate: Candidate, now: float, *, reached: bool = False) -> None:
+        """The node broke the request; `reached`: and said so itself."""
+        self._heard.failed(candidate, now)
+        if reached:
+            self._circuits.reached(candidate.node)
+        self._circuits.failed(candidate.node, candidate.offer.model, now)
+
+    def unreachable(self, candidate: Candidate, now: float) -> None:
+        """No connection could be made."""
+        self._heard.failed(candidate, now)
+        self._circuits.unreachable(candidate.node, now)
+
+    def died(self, candidate: Candidate, now: float) -> None:
+        """A stream broke that had begun there."""
+        self._circuits.died(candidate.node, candidate.offer.model, now)
+
+    def busy(self, candidate: Candidate, error: ApiError, now: float) -> None:
+        """The node said when to come back with this model, and is well."""
+        self._circuits.answered(candidate.node, candidate.offer.model, now)
+        self._rests.busy(candidate.node, candidate.offer.model, error, now)
+
+    def refused(self, candidate: Candidate, now: float) -> None:
+        """The node does not take what it should, and is well."""
+        self._circuits.answered(candidate.node, candidate.offer.model, now)
+        self._rests.refused(candidate.node, candidate.offer.model, now)
 
     def refused_cold(self, candidate: Candidate, now: float, retry_after_s: float | None) -> None:
-        """The node has to load the model first: it is left alone with this one for as long as it asks, within bounds.
+        """The node has to load the model first: it is asked last with this one for as long as it asks, within bounds.
 
         It is no failure, and says nothing of its other models.
         """
-        wait = max(_COOL_FIRST_S, min(retry_after_s or 0.0, _COOL_MOST_S))
-        self._show(candidate, warm=False, until=now + wait)
+        self._circuits.answered(candidate.node, candidate.offer.model, now)
+        self._heard.refused_cold(candidate, now, retry_after_s)
+
+    def responded(self, candidate: Candidate, now: float) -> None:
+        """The node answered with what is the client's fault."""
+        self._circuits.answered(candidate.node, candidate.offer.model, now)
+
+    def reached(self, candidate: Candidate) -> None:
+        """The node is there, and that is all there is to say."""
+        self._circuits.reached(candidate.node)
 
     def answered(self, candidate: Candidate, now: float) -> None:
-        """The node answered: its failures are forgotten, and the model is warm there."""
-        self._failures.pop(candidate.node, None)
-        self._cool_until.pop(candidate.node, None)
-        self._show(candidate, warm=True, until=now + _SHOWN_S)
+        """The node answered well: its failures are forgotten, and the model is warm there."""
+        node, model = candidate.node, candidate.offer.model
+        if self._circuits.nodes:
+            self._circuits.answered(node, model, now)
+        if self._retries.nodes:
+            self._retries.answered(node, now)
+        self._heard.answered(candidate, now)
 
     def forget(self, node: str) -> None:
         """That node is gone."""
-        self._failures.pop(node, None)
-        self._cool_until.pop(node, None)
+        self._circuits.forget(node)
+        self._rests.forget(node)
+        self._retries.forget(node)
         self._last_turn.pop(node, None)
-        self._shown.pop(node, None)
+        self._heard.forget(node)
+
+    def to_probe(self, now: float, most: int) -> list[Believed]:
+        """Nodes that could not be reached, or that are in use and have been quiet for a while."""
+        return self._heard.to_probe(self._circuits.unreachable_nodes(), now, most)
+
+    def probed(self, node: str, since: float, now: float, *, well: bool) -> None:
+        """A probe that began at `since` has found the node well, or could not connect."""
+        if not self._heard.probed(node, since, now, well=well):
+            return
+        if well:
+            self._circuits.reached(node)
+        else:
+            self._circuits.unreachable(node, now)
+
+    def _may_be_asked(self, candidate: Candidate, now: float, eager: bool) -> bool:
+        node, model = candidate.node, candidate.offer.model
+        return self._circuits.lets_in(node, model, now, eager=eager) and self._rests.of(node, model, now) is None
 
     def _place(self, candidate: Candidate, now: float) -> _Place:
         offer = candidate.offer
         running = self._in_flight_of[candidate.node, offer.model]
         if running >= offer.parallel:
             return _Place.FULL
-        if running or self._showed(candidate, now):
+        if running or self._heard.is_warm(candidate, now):
             return _Place.WARM  # or on its way there: no other node need load it
         return _Place.WARM if offer.warm else _Place.COLD
-
-    def _showed(self, candidate: Candidate, now: float) -> bool | None:
-        """Was the model warm when the node was last asked? None: nothing is known beyond its advert."""
-        shown = self._shown.get(candidate.node)
-        if shown is None or shown.seq != candidate.believed.advert.seq:
-            return None
-        warm, until = shown.models.get(candidate.offer.model, (False, 0.0))
-        return warm if until > now else None
-
-    def _show(self, candidate: Candidate, *, warm: bool, until: float) -> None:
-        seq = candidate.believed.advert.seq
-        shown = self._shown.get(candidate.node)
-        if shown is None or shown.seq != seq:
-            shown = self._shown[candidate.node] = _Shown(seq)
-        shown.models[candidate.offer.model] = (warm, until)
 
 
 _K = TypeVar("_K")

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from gateway.fallbacks import parse_fallbacks
+from registry.fields import NAME
 from relay.options import is_loopback, parse_listen, state_folder
 
 _ADDRESS = re.compile(r"0x[0-9a-f]{40}")
@@ -18,8 +20,11 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _TRUST_FIX = "write any, an operator's 0x address, or curator:0x and a curator's address"
 
 
+_NAME = re.compile(NAME)
+
+
 class Options(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)  # infinity would not survive JSON
 
 
 class Reading(Options):
@@ -47,6 +52,18 @@ class Reading(Options):
             if entry != "any" and not _ADDRESS.fullmatch(entry.removeprefix("curator:")):
                 raise ValueError(f"{entry!r} names nobody; {_TRUST_FIX}")
         return lowered
+
+
+class ModelLimits(Options):
+    """Time limits of one model, from `[gateway.limits."MODEL"]`, in place of the gateway's."""
+
+    model_config = ConfigDict(strict=True)  # a file knows numbers: neither true nor "5" is one
+
+    connect_s: float | None = Field(default=None, gt=0)
+    head_s: float | None = Field(default=None, gt=0)
+    first_token_s: float | None = Field(default=None, gt=0)
+    gap_s: float | None = Field(default=None, gt=0)
+    queue_s: float | None = Field(default=None, ge=0)
 
 
 class GatewayConfig(Reading):
@@ -88,7 +105,30 @@ class GatewayConfig(Reading):
     )
     connect_s: float = Field(default=5.0, gt=0, description="seconds to wait for a connection to a node")
     head_s: float = Field(default=600.0, gt=0, description="seconds to wait for a node's first byte")
+    first_token_s: float = Field(
+        default=300.0, gt=0, description="seconds to wait for the first token of a stream, since it was asked for"
+    )
     gap_s: float = Field(default=120.0, gt=0, description="seconds to wait between two pieces of a stream")
+    queue_s: float = Field(
+        default=10.0, ge=0, description="seconds that a request waits for nodes that are busy and say when to come back"
+    )
+    limits: dict[str, ModelLimits] = Field(default_factory=dict, description="time limits of one model")
+    fallback: tuple[str, ...] = Field(
+        default=(),
+        description="models that answer where all nodes of one have failed, unless the request names its own",
+        json_schema_extra={"metavar": "NAME=OTHER[,OTHER]"},
+    )
+    resume: Literal["auto", "replay", "continue", "off"] = Field(
+        default="auto",
+        description="how a stream that broke is brought to its end by another node: replay (asked again from the "
+        "start), continue (from the text so far), auto (as fits best) or off",
+        json_schema_extra={"metavar": "HOW"},
+    )
+    keepalive_s: float = Field(
+        default=0.0,
+        ge=0,
+        description="seconds between the comments that keep a stream open before its first token; 0 sends none",
+    )
     drain_s: float = Field(default=30.0, ge=0, description="seconds that running requests are given at a stop")
     body_limit_bytes: int = Field(default=32 * 1024 * 1024, gt=0, description="largest JSON body")
     upload_limit_bytes: int = Field(default=512 * 1024 * 1024, gt=0, description="largest body with files")
@@ -108,6 +148,29 @@ class GatewayConfig(Reading):
             if not name or not _DIGEST.fullmatch(digest):
                 raise ValueError(f"{pin!r} is not NAME=DIGEST with 64 lower-case hex digits")
         return pins
+
+    @field_validator("limits", mode="before")
+    @classmethod
+    def _limits_of_models(cls, limits: Any) -> Any:
+        for name, table in limits.items() if isinstance(limits, dict) else ():
+            if not isinstance(table, dict | ModelLimits):
+                raise ValueError(f'{name} is no table; put limits below [gateway.limits."MODEL"], or [gateway] for all')
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no name of a model; take one that nodes advertise, without @")
+        return limits
+
+    @field_validator("fallback")
+    @classmethod
+    def _fallbacks(cls, fallback: tuple[str, ...]) -> tuple[str, ...]:
+        parse_fallbacks(fallback)
+        return fallback
+
+    @field_validator("keepalive_s")
+    @classmethod
+    def _seldom(cls, keepalive_s: float) -> float:
+        if 0 < keepalive_s < 1:
+            raise ValueError("comments more often than each second are only a burden; give 1 or more, or 0 for none")
+        return keepalive_s
 
     @model_validator(mode="after")
     def _who_may_call(self) -> GatewayConfig:

@@ -1,56 +1,102 @@
-"""A call of the API, sent to one candidate after another until one has answered.
+"""A call of the API, sent to one node: what it answers well, or the error that it comes to.
 
-Not here: who is asked next, and after which failures (attempts), and carrying the answer (relay.stream).
+Not here: who is asked next, and after which failures (attempts), what becomes of a stream that breaks (resuming), and
+carrying the answer (relay.stream).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
 from functools import lru_cache
 
-from gateway.attempts import Attempts
+from gateway import sound
 from gateway.groups import Candidate
+from gateway.limits import LimitsOf
+from gateway.resuming.opening import opened, too_late
 from gateway.tls import verification
 from gateway.tokens import Tokens
 from relay.answer import Limits, Relayed
 from relay.call import Call
-from relay.errors import ApiError, BadUpstream, from_upstream
+from relay.errors import ApiError, BadUpstream, UpstreamTimeout, from_upstream
 from relay.http import MODEL_HEADER, TOKEN_HEADER
 from relay.stream import ask
 from relay.wire.origin import Origin
 from relay.wire.upstreams import Upstreams
 
 _NODES_FAULT = (401, 403, 404, 405, 415)  # the request was judged here already: such an answer is the node's fault
+_REFUSES_CONTENT = ("content", "moderation", "policy", "safety")  # in the code or type of a 403
 
 
 class Failover:
     """Sends calls to nodes. Owns nothing but the way there: connections are `upstreams`'."""
 
-    def __init__(self, upstreams: Upstreams, attempts: Attempts, tokens: Tokens, limits: Limits) -> None:
+    def __init__(self, upstreams: Upstreams, tokens: Tokens, limits: LimitsOf) -> None:
         self._upstreams = upstreams
-        self._attempts = attempts
         self._tokens = tokens
         self._limits = limits
 
-    def answered(
-        self, call: Call, model: str, candidates: Sequence[Candidate]
-    ) -> AbstractAsyncContextManager[tuple[Candidate, Relayed]]:
-        """As `Attempts.first`; the answer is to be closed within the context. Any 5xx makes a node weak."""
-        return self._attempts.first(call, candidates, lambda to: self._ask(call, model, to), weak=(ApiError,))
+    async def ask(self, call: Call, candidate: Candidate) -> Relayed:
+        """A good answer, none of which anybody has seen; of a stream of tokens, with the first one.
 
-    async def _ask(self, call: Call, model: str, candidate: Candidate) -> Relayed:
+        Raises ApiError. The answer is the caller's to close.
+        """
+        limits = self._limits.of(candidate.offer.model)
+        if call.stream and call.endpoint.events.end is not None:
+            return await self._ask_stream(call, candidate, limits)
+        answer = await self._ask(call, candidate, limits)
+        return _checked(call, answer)
+
+    async def _ask_stream(self, call: Call, candidate: Candidate, limits: Limits) -> Relayed:
+        asked_at = time.monotonic()
+        try:
+            answer = await self._ask(call, candidate, limits.of_stream)
+        except UpstreamTimeout as error:
+            if not error.theirs and limits.first_token_s <= limits.head_s:
+                raise too_late() from error
+            raise
+        _checked(call, answer)
+        try:
+            await opened(answer, limits, asked_at)
+        except BaseException:
+            answer.close()
+            raise
+        return answer
+
+    async def _ask(self, call: Call, candidate: Candidate, limits: Limits) -> Relayed:
         origin = _origin(candidate.url, candidate.believed.advert.tls_spki_sha256)
-        headers = {TOKEN_HEADER: self._tokens.token(candidate.node, time.time()), MODEL_HEADER: model}
-        answer = await ask(self._upstreams, origin, f"/v1/{call.endpoint.path}", call, headers, self._limits)
+        headers = {
+            TOKEN_HEADER: self._tokens.token(candidate.node, time.time()),
+            MODEL_HEADER: candidate.offer.model,
+        }
+        answer = await ask(self._upstreams, origin, f"/v1/{call.endpoint.path}", call, headers, limits)
         if answer.ok:
             return answer
         answer.close()
-        if answer.status < 400 or answer.status in _NODES_FAULT:
-            message = f"The node answered with status {answer.status}, which it should not."
-            raise BadUpstream(message, code="upstream_refused")
-        raise from_upstream(answer.status, answer.first, answer.header("Retry-After"))
+        raise _judged(answer)
+
+
+def _checked(call: Call, answer: Relayed) -> Relayed:
+    try:
+        sound.check(call, answer)
+    except ApiError:
+        answer.close()
+        raise
+    return answer
+
+
+def _judged(answer: Relayed) -> ApiError:
+    """A node's answer otherwise than well: its own reason, unless it is one that nobody could do anything about."""
+    told = from_upstream(answer.status, answer.first, answer.header("Retry-After"))
+    if answer.status < 400 or (answer.status in _NODES_FAULT and not _is_of_content(answer.status, told)):
+        message = f"The node answered with status {answer.status}, which it should not."
+        told = BadUpstream(message, code="upstream_refused")
+        told.upstream_status = answer.status
+    return told
+
+
+def _is_of_content(status: int, told: ApiError) -> bool:
+    words = f"{told.code or ''} {told.type}".lower()
+    return status == 403 and any(word in words for word in _REFUSES_CONTENT)
 
 
 @lru_cache(maxsize=4096)

@@ -43,6 +43,13 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._requests = self._counting("requests", "Finished requests.", "route", "status")
         self._tokens = self._counting("tokens", "Tokens that answers took, as their last bytes say.", "key", "kind")
+        self._fired = self._counting("limits_fired", "Time limits that ended the wait for a node.", "limit")
+        self._resumes = self._counting(
+            "resumes",
+            "Broken streams that went on elsewhere, by how, and whether to their end.",
+            "way",
+            "outcome",
+        )
         self.seconds = Histogram(
             "waypost_gateway_request_seconds",
             "From the request's head to the last byte of its answer.",
@@ -77,6 +84,14 @@ class Metrics:
         if prompt or generated:
             self._tokens.counts[key, "prompt"] += prompt
             self._tokens.counts[key, "generated"] += generated
+
+    def fired(self, limit: str) -> None:
+        """A time limit ended the wait for a node; which one, `gateway.limits.fired` says."""
+        self._fired.counts[(limit,)] += 1
+
+    def resumed(self, way: str, *, whole: bool) -> None:
+        """A stream that broke went on by `way` (replay, continue, again): to its end, or it broke once more."""
+        self._resumes.counts[way, "whole" if whole else "failed"] += 1
 
     def _counting(self, name: str, text: str, *labels: str) -> Counting:
         made = Counting(f"waypost_gateway_{name}", text, labels)

@@ -17,10 +17,11 @@ from gateway.attempts import Attempts
 from gateway.directory import Route
 from gateway.groups import Candidate
 from gateway.keys import KeyRing
+from gateway.limits import LimitsOf
 from gateway.tls import verification
 from gateway.tokens import Tokens
 from relay import websockets
-from relay.answer import Limits, Relayed
+from relay.answer import Relayed
 from relay.call import BodyLimits
 from relay.errors import (
     ApiError,
@@ -51,7 +52,7 @@ class Proxy:
         attempts: Attempts,
         tokens: Tokens,
         body_limits: BodyLimits,
-        limits: Limits,
+        limits: LimitsOf,
     ) -> None:
         self._keys = keys
         self._session = session
@@ -63,7 +64,7 @@ class Proxy:
     async def handle(self, request: web.Request, resolve: Callable[[str], Route]) -> web.StreamResponse:
         """One request, from its head to the node's last byte. `resolve` says which nodes a model means in it."""
         caller = self._keys.caller(request.headers)
-        async with read(request, self._body_limits, self._limits.head_s) as call:
+        async with read(request, self._body_limits, self._limits.usual.head_s) as call:
             route = resolve(call.model)
             caller.require(call.model, call.model.partition("@")[0], route.model)
             if call.websocket:
@@ -71,16 +72,19 @@ class Proxy:
             async with self._answered(call, route.candidates, lambda to: self._ask(call, route.model, to)) as found:
                 candidate, answer = found
                 async with answer:
-                    return await carry(request, answer, self._limits, {NODE_HEADER: candidate.node})
+                    limits = self._limits.of(route.model)
+                    return await carry(request, answer, limits, {NODE_HEADER: candidate.node})
 
     async def _relay_websocket(self, request: web.Request, call: ProxyCall, route: Route) -> web.StreamResponse:
+        limits = self._limits.of(route.model)
+
         async def connect(to: Candidate) -> aiohttp.ClientWebSocketResponse:
             headers = {"X-Request-Id": call.request_id, **call.headers, **self._headers(to, route.model)}
             url = call.target.url(to.url + PREFIX)
-            return await websockets.connect(self._session, request, url, headers, self._limits, _tls(to))
+            return await websockets.connect(self._session, request, url, headers, limits, _tls(to))
 
         async with self._answered(call, route.candidates, connect) as (candidate, upstream):
-            return await websockets.relay(request, upstream, self._limits, {NODE_HEADER: candidate.node})
+            return await websockets.relay(request, upstream, limits, {NODE_HEADER: candidate.node})
 
     def _answered(
         self, call: ProxyCall, candidates: Sequence[Candidate], ask: Callable[[Candidate], Awaitable[_Answer]]
@@ -90,15 +94,19 @@ class Proxy:
                 return await ask(to)
             except ApiError as error:
                 if error.status == 401 or error.code == _NODES_FAULT:
-                    text = "The node does not let this gateway in."
-                    raise BadUpstream(text, code="upstream_refused") from error
+                    refusal = BadUpstream("The node does not let this gateway in.", code="upstream_refused")
+                    if error.code == _NODES_FAULT:  # a 401 may be the engine's, of this one path
+                        refusal.upstream_status = error.status
+                    raise refusal from error
                 raise
 
-        return self._attempts.first(call, candidates, let_in, weak=_WEAK)
+        queue_s = self._limits.of(candidates[0].offer.model).queue_s
+        return self._attempts.first(call, (candidates,), let_in, _WEAK, queue_s)
 
     async def _ask(self, call: ProxyCall, model: str, to: Candidate) -> Relayed:
         headers = self._headers(to, model)
-        return await send(self._session, to.url + PREFIX, call, headers, self._limits, from_upstream, _tls(to))
+        limits = self._limits.of(model)
+        return await send(self._session, to.url + PREFIX, call, headers, limits, from_upstream, _tls(to))
 
     def _headers(self, to: Candidate, model: str) -> dict[str, str]:
         return {TOKEN_HEADER: self._tokens.token(to.node, time.time()), MODEL_HEADER: model}

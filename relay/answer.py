@@ -7,7 +7,8 @@ asking (stream), carrying it to the client (stream), and connections (wire).
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -26,9 +27,14 @@ class Limits:
 
     connect_s: float = 5.0
     head_s: float = 600.0  # a long prefill, or a whole answer that is not streamed, comes before the first byte
-    first_token_s: float = 300.0  # of a stream, since it was asked for
     gap_s: float = 120.0  # between two pieces of a stream
+    first_token_s: float = 300.0  # of a stream, since it was asked for
     queue_s: float = 10.0  # for those who say that they are busy, and when to come back
+
+    @cached_property
+    def of_stream(self) -> Limits:
+        """The same, where the head may come with the first token and no sooner."""
+        return replace(self, head_s=min(self.head_s, self.first_token_s))
 
 
 class Answer(Protocol):
@@ -116,6 +122,11 @@ class Relayed(_Closing):
     def length(self) -> int | None:
         return self._source.length
 
+    @property
+    def media_type(self) -> str:
+        """Lower case, without parameters."""
+        return self._source.content_type
+
     def header(self, name: str) -> str | None:
         return self._source.headers.get(name)
 
@@ -148,6 +159,12 @@ class Relayed(_Closing):
             await self._read(_HELD_BYTES)
         else:
             await self.whole(_ERROR_BODY_LIMIT_BYTES)
+
+    async def more(self, limit_s: float) -> bool:
+        """Wait for more to stand in `first`; whether there was more. Raises as `pieces` does."""
+        piece = await self._next(limit_s)
+        self.first += piece
+        return bool(piece)
 
     async def whole(self, limit_bytes: int) -> bytes:
         """All of the body, for those who must read it. Raises BadUpstream for a longer one, and as `pieces` does."""

@@ -25,6 +25,8 @@ from relay.errors import (
 from relay.form import Form, read_form
 from relay.incoming import Incoming, check_encoding, read_body
 
+MOST_MODELS = 8  # that a request may name in `models`
+
 
 @dataclass(frozen=True)
 class BodyLimits:
@@ -41,7 +43,8 @@ class BodyLimits:
 class Call:
     """A request that can be sent to any node which offers `model` on `endpoint`. Leaving its context ends its form.
 
-    `body` are the bytes of a JSON body; a multipart one is its `form`. `fields` is the JSON object.
+    `body` are the bytes of a JSON body; a multipart one is its `form`. `fields` is the JSON object. `fallbacks` are the
+    models that may answer in the place of `model`, best first: a gateway's affair, and no node's.
     """
 
     endpoint: Endpoint
@@ -51,6 +54,7 @@ class Call:
     body: bytes = b""
     form: Form | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
+    fallbacks: tuple[str, ...] = ()
 
     @classmethod
     async def read(
@@ -104,14 +108,14 @@ async def _read_json(incoming: Incoming, endpoint: Endpoint, limit_bytes: int, k
     check_encoding(incoming.headers)
     raw = await read_body(incoming, limit_bytes)
     body = parse_object(raw)
-    model = check_model(body.get("model"))
+    model, *fallbacks = check_models(body)
     stream = body.get("stream")
     if stream is not None and not isinstance(stream, bool):
         raise BadRequest("'stream' must be true or false.", param="stream", code="invalid_type")
     assert endpoint.check is not None
     endpoint.check(body)
     fields = {name: value for name, value in body.items() if name not in endpoint.unkept} if keep_fields else {}
-    return Call(endpoint, model, bool(stream), incoming.request_id, body=raw, fields=fields)
+    return Call(endpoint, model, bool(stream), incoming.request_id, body=raw, fields=fields, fallbacks=tuple(fallbacks))
 
 
 async def _read_form(incoming: Incoming, endpoint: Endpoint, limit_bytes: int) -> Call:
@@ -136,6 +140,25 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise BadRequest("The request body must be a JSON object.", code="invalid_json")
     return body
+
+
+def check_models(body: Mapping[str, Any]) -> list[str]:
+    """What a request names as its model, and then, by `models`, what may answer instead; each once.
+
+    The first of `models` is the model where `model` is left out. Raises BadRequest.
+    """
+    named = body.get("models")
+    if named is None:
+        return [check_model(body.get("model"))]
+    if not isinstance(named, list) or len(named) > MOST_MODELS:
+        message = f"'models' must be a list of at most {MOST_MODELS} names, best first."
+        raise BadRequest(message, param="models", code="invalid_type")
+    for index, name in enumerate(named):
+        if not isinstance(name, str) or not name:
+            where = f"models[{index}]"
+            raise BadRequest(f"'{where}' must be a non-empty string.", param=where, code="invalid_type")
+    first = named[0] if named and "model" not in body else check_model(body.get("model"))
+    return list(dict.fromkeys([first, *named]))
 
 
 def check_model(model: Any) -> str:

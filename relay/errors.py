@@ -6,8 +6,11 @@ Any other exception that reaches the server is a bug, and is answered with a bar
 
 from __future__ import annotations
 
+import math
 import re
+import time
 from collections.abc import Iterable, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar
 
 import orjson
@@ -20,13 +23,15 @@ class ApiError(Exception):
     """An answer that is an error: `status`, OpenAI's `type`, and what the caller should change.
 
     `param` names the offending field, `code` is machine-readable, `retry_after_s` becomes `Retry-After` (seconds).
-    `theirs`: its words are an upstream's, and not ours.
+    `says_when`: that was said, and is not what is usual. `theirs`: its words are an upstream's, and not ours.
+    `upstream_status`: what that answered, where our status does not tell.
     """
 
     status: ClassVar[int] = 500
     type: str = "server_error"
     usual_retry_after_s: ClassVar[int | None] = None
     theirs: bool = False
+    upstream_status: int | None = None
 
     def __init__(
         self,
@@ -41,7 +46,8 @@ class ApiError(Exception):
         self.message = message
         self.param = param
         self.code = code
-        self.retry_after_s = self.usual_retry_after_s if retry_after_s is None else retry_after_s
+        self.says_when = retry_after_s is not None
+        self.retry_after_s = retry_after_s if self.says_when else self.usual_retry_after_s
         self.extra_headers = dict(headers or {})
 
     def headers(self) -> dict[str, str]:
@@ -205,9 +211,16 @@ def from_upstream(status: int, body: bytes, retry_after: str | None = None) -> A
 
 
 def _seconds(retry_after: str | None) -> int | None:
-    if not retry_after or not _SECONDS.fullmatch(retry_after):
+    """From now on, whether it is written in seconds or as a date."""
+    if not retry_after:
         return None
-    return min(int(retry_after), _RETRY_AFTER_MOST_S)
+    if _SECONDS.fullmatch(retry_after):
+        return min(int(retry_after), _RETRY_AFTER_MOST_S)
+    try:
+        left_s = parsedate_to_datetime(retry_after).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return None
+    return min(max(math.ceil(left_s), 0), _RETRY_AFTER_MOST_S)
 
 
 def _error_object(body: bytes) -> dict[str, Any]:

@@ -23,6 +23,7 @@ Observer = Callable[[str, str, int, float], None]
 MODEL = web.RequestKey("model", str)
 REQUEST_ID = web.RequestKey("request_id", str)
 NODE_HEADER = "Waypost-Node"
+ANSWERING_MODEL_HEADER = "Waypost-Model"
 MODEL_HEADER = "X-Waypost-Model"
 FIXED = web.AppKey("fixed", Mapping[str, str])
 TOKEN_HEADER = "X-Waypost-Token"  # noqa: S105 - a header's name

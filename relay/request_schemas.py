@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from relay import audio_input, chat_input, image_input, speech_input
+from relay.call import MOST_MODELS
 from relay.embedding_input import FORMATS, HIGHEST_TOKEN, MOST_INPUTS
 from relay.endpoints import (
     CHAT,
@@ -29,6 +30,13 @@ Schema = dict[str, Any]
 
 FILE: Schema = {"type": "string", "format": "binary"}
 _NAME: Schema = {"type": "string", "minLength": 1, "description": "a model's name; GET /v1/models lists them"}
+_NAMES: Schema = {
+    "type": ["array", "null"],
+    "items": {"type": "string", "minLength": 1},
+    "maxItems": MOST_MODELS,
+    "description": "models that may answer in place of 'model', best first; the first of them is it where that is left "
+    "out. A node that is asked itself heeds no other.",
+}
 _SAID: Schema = {"type": "string", "pattern": r"\S"}
 _OBJECT: Schema = {"type": ["object", "null"]}
 _SWITCH: Schema = {"type": ["boolean", "null"]}
@@ -37,7 +45,20 @@ _WORDS: Schema = {"type": ["string", "null"]}
 
 
 def _taking(required: Collection[str], **properties: Schema) -> Schema:
-    """An object with a model. Fields beyond those named pass on to the engine, or mean nothing."""
+    """An object with a model, or several. Fields beyond those named pass on to the engine, or mean nothing."""
+    return {
+        "type": "object",
+        "required": [*required],
+        "properties": {"model": _NAME, "models": _NAMES, **properties},
+        "anyOf": [
+            {"required": ["model"]},
+            {"required": ["models"], "properties": {"models": {"type": "array", "minItems": 1}}},
+        ],
+    }
+
+
+def _form(required: Collection[str], **properties: Schema) -> Schema:
+    """A form with a model."""
     return {"type": "object", "required": ["model", *required], "properties": {"model": _NAME, **properties}}
 
 
@@ -94,7 +115,7 @@ def _picture(*, form: bool) -> dict[str, Schema]:
 
 
 _FILES = _listed(FILE, image_input.MOST_IMAGES)
-_RECORDING = _taking(
+_RECORDING = _form(
     ["file"],
     file={**FILE, "minLength": 1, "description": "the recording, sent with a filename"},
     language={"type": "string", "pattern": f"^({audio_input.LANGUAGE.pattern})?$"},
@@ -142,7 +163,7 @@ REQUESTS: Mapping[str, Schema] = {
     ),
     IMAGES.name: _taking(["prompt"], **_picture(form=False)),
     EDITS.name: {
-        **_taking(["prompt"], **{"image": _FILES, "image[]": _FILES, "mask": FILE, **_picture(form=True)}),
+        **_form(["prompt"], **{"image": _FILES, "image[]": _FILES, "mask": FILE, **_picture(form=True)}),
         "anyOf": [{"required": ["image"]}, {"required": ["image[]"]}],
     },
     SPEECH.name: _taking(

@@ -8,7 +8,7 @@ connections (wire).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from relay.answer import EVENT_STREAM, Answer, Limits, Relayed
 from relay.call import Call
@@ -19,7 +19,7 @@ from relay.wire.inbound import Inbound
 from relay.wire.origin import Origin
 from relay.wire.upstreams import Upstreams
 
-_STREAMING = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+STREAMING = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
 async def ask(
@@ -55,10 +55,12 @@ async def relay(
     call: Call,
     headers: Mapping[str, str] | None = None,
     early: EarlyStream | None = None,
+    broke: Callable[[ApiError], None] | None = None,
 ) -> bytes:
     """Carry a good answer to the client. `headers` are added to the few that come back from the upstream.
 
-    Where the client's stream has begun already, `early`, the answer goes on with it. Returns the answer's last bytes,
+    Where the client's stream has begun already, `early`, the answer goes on with it. `broke` is told of an answer that
+    breaks in its midst. Returns the answer's last bytes,
     where they are at hand: there engines say what it took.
     """
     named = answer.headers()
@@ -75,11 +77,13 @@ async def relay(
         if events is None:
             inbound.begin(answer.status, named, answer.length)
         else:  # without a length: an error may have to follow
-            inbound.begin(answer.status, {**_STREAMING, **named}, None)
-    return await _carry(inbound, answer, events)
+            inbound.begin(answer.status, {**STREAMING, **named}, None)
+    return await _carry(inbound, answer, events, broke)
 
 
-async def _carry(inbound: Inbound, answer: Answer, events: Dialect | None) -> bytes:
+async def _carry(
+    inbound: Inbound, answer: Answer, events: Dialect | None, broke: Callable[[ApiError], None] | None
+) -> bytes:
     ending = None if events is None or events.end is None else Ending(events, inbound)
     try:
         if ending is None:
@@ -89,6 +93,8 @@ async def _carry(inbound: Inbound, answer: Answer, events: Dialect | None) -> by
             if not ending.whole:
                 raise Reset("The upstream's stream ended before it was complete.", code="upstream_broken")
     except ApiError as error:
+        if broke is not None:
+            broke(error)
         if events is None:
             inbound.break_off()
         else:
@@ -116,7 +122,7 @@ class EarlyStream:
         """Raises ConnectionError where the client is gone."""
         if not self.begun:
             self.begun = True
-            self._inbound.begin(200, {"Content-Type": EVENT_STREAM, **_STREAMING}, None)
+            self._inbound.begin(200, {"Content-Type": EVENT_STREAM, **STREAMING}, None)
         self._inbound.write(f": {text}\n\n".encode())
         await self._inbound.room()
 

@@ -43,6 +43,7 @@ HALF = {
     **ANSWER,
     "choices": [{"index": 0, "delta": {"content": "half an answer: data: [DONE]"}, "finish_reason": None}],
 }
+END = {**ANSWER, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
 DONE = b"data: [DONE]\n\n"
 
 
@@ -101,7 +102,8 @@ class Rogue:
 async def _stream(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
-    await response.write(b"data: " + json.dumps(HALF).encode() + b"\n\n" + DONE)
+    said = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in (HALF, END))
+    await response.write(said + DONE)
     return response
 
 

@@ -7,10 +7,11 @@ here: starting and stopping (app, worker).
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import aiohttp
 
@@ -21,12 +22,13 @@ from gateway.balance import Balance
 from gateway.config import GatewayConfig
 from gateway.failover import Failover
 from gateway.keys import KeyRing
+from gateway.limits import LimitsOf
 from gateway.metrics import Metrics, Page
+from gateway.probing import Probing
 from gateway.proxying import Proxy
 from gateway.tokens import Tokens
 from gateway.workers.truth import Proofs, Truth
 from registry.keys import NodeKey
-from relay.answer import Limits
 from relay.call import BodyLimits
 from relay.http import make_connector, make_session
 from relay.serving import serve
@@ -34,6 +36,8 @@ from relay.wire.upstreams import Upstreams
 from relay.wire.watch import Watch
 
 __all__ = ["DataPlane", "answer", "outward"]
+
+log = logging.getLogger("waypost.gateway")
 
 _LINGER_S = 1.0  # what still runs by then has had its drain_s
 
@@ -48,6 +52,9 @@ class DataPlane:
         self._tokens = Tokens(key)
         self.metrics = Metrics(page)
         self.metrics.gauge("in_flight", "Requests that are with a node now.", lambda: self._balance.in_flight)
+        self.metrics.gauge(
+            "circuits_open", "Models on nodes that are not asked for now.", lambda: self._balance.open_circuits
+        )
 
     def __repr__(self) -> str:
         return f"<DataPlane {self._balance!r}>"
@@ -57,20 +64,30 @@ class DataPlane:
         self._balance.forget(node)
         self._tokens.forget(node)
 
-    @contextmanager
-    def gateway(self, session: aiohttp.ClientSession, truth: Truth, proofs: Proofs) -> Iterator[Gateway]:
+    @asynccontextmanager
+    async def gateway(self, session: aiohttp.ClientSession, truth: Truth, proofs: Proofs) -> AsyncIterator[Gateway]:
         """What answers, over nodes that somebody else looks after, as long as the context lasts."""
         config, tokens = self._config, self._tokens
-        limits = Limits(config.connect_s, config.head_s, config.gap_s)
+        limits = LimitsOf(config)
         body_limits = BodyLimits(config.body_limit_bytes, config.upload_limit_bytes)
-        attempts = Attempts(self._balance, lambda cause: self.metrics.failures.labels(cause).inc())
+        attempts = Attempts(self._balance, lambda cause: self.metrics.failures.labels(cause).inc(), self.metrics.fired)
         proxy = Proxy(self._keys, session, attempts, tokens, body_limits, limits)
         upstreams = Upstreams(GuardedResolver(config.allow_private), Watch())
+        probing = asyncio.create_task(Probing(session, self._balance).run())
+        probing.add_done_callback(_tell_of_a_crash)
         try:
-            failover = Failover(upstreams, attempts, tokens, limits)
-            yield Gateway(config, self._keys, truth, proofs, failover, proxy, self.metrics)
+            failover = Failover(upstreams, tokens, limits)
+            yield Gateway(config, self._keys, truth, proofs, failover, attempts, limits, proxy, self.metrics)
         finally:
             upstreams.close()
+            probing.cancel()
+            await asyncio.gather(probing, return_exceptions=True)
+
+
+def _tell_of_a_crash(probing: asyncio.Task[None]) -> None:
+    """Requests are answered without probes too."""
+    if not probing.cancelled() and (error := probing.exception()) is not None:
+        log.error("nodes are not probed any more", exc_info=error)
 
 
 @asynccontextmanager

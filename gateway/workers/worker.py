@@ -110,18 +110,20 @@ class Worker:
     async def _serve(self) -> None:
         """From when all is known that there is to know."""
         await self._replica.whole.wait()
-        async with outward(self._config) as session:
-            with self._plane.gateway(session, self._replica, self._replica) as gateway:
-                self._refuse = gateway.refuse
-                beside = [asyncio.create_task(work) for work in (self._say_serving(), self._drained(gateway))]
-                try:
-                    _, host, port = self._address
-                    sock = join(self._address)
-                    await answer(gateway, (host, port), self._stop, lambda *_: self._serving.set(), self._tls, sock)
-                finally:
-                    for task in beside:
-                        task.cancel()
-                    await asyncio.gather(*beside, return_exceptions=True)
+        async with (
+            outward(self._config) as session,
+            self._plane.gateway(session, self._replica, self._replica) as gateway,
+        ):
+            self._refuse = gateway.refuse
+            beside = [asyncio.create_task(work) for work in (self._say_serving(), self._drained(gateway))]
+            try:
+                _, host, port = self._address
+                sock = join(self._address)
+                await answer(gateway, (host, port), self._stop, lambda *_: self._serving.set(), self._tls, sock)
+            finally:
+                for task in beside:
+                    task.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
 
     async def _say_serving(self) -> None:
         await self._serving.wait()

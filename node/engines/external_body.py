@@ -33,12 +33,18 @@ async def renamed(call: Call, model: str) -> Call:
 
 
 def spliced(body: bytes, model: str) -> bytes:
-    """A JSON object, its `model` set. A repeated one is set each time: nobody must read another than was checked."""
+    """A JSON object, its `model` set. A repeated one is set each time: nobody must read another than was checked.
+
+    One that has none, where `models` named it, is given it.
+    """
     name = orjson.dumps(model)
     pieces, at = list[bytes](), 0
     for start, end in _models(body):
         pieces += (body[at:start], name)
         at = end
+    if not pieces:
+        at = body.index(b"{") + 1
+        pieces += (body[:at], b'"model":', name, b",")
     return b"".join((*pieces, body[at:]))
 
 

@@ -45,7 +45,7 @@ async def held_node() -> AsyncIterator[Held]:
         await response.prepare(request)
         await response.write(_piece("first"))
         await held.go_on.wait()
-        await response.write(_piece("last") + b"data: [DONE]\n\n")
+        await response.write(_piece("last", "stop") + b"data: [DONE]\n\n")
         return response
 
     routes = [web.post(PATH, prove), web.post("/v1/chat/completions", chat)]
@@ -60,7 +60,7 @@ async def held_node() -> AsyncIterator[Held]:
         await task
 
 
-def _piece(content: str) -> bytes:
-    choice = {"index": 0, "delta": {"content": content}, "finish_reason": None}
+def _piece(content: str, finish: str | None = None) -> bytes:
+    choice = {"index": 0, "delta": {"content": content}, "finish_reason": finish}
     chunk = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
     return b"data: " + json.dumps(chunk).encode() + b"\n\n"

@@ -10,13 +10,24 @@ import pytest
 
 from gateway.balance import Balance
 from gateway.groups import Candidate
+from relay.errors import TooManyRequests
 from tests.gateway.adverts import believed, carrying, node_key, offer
 
 NAMES = ("a", "b", "c")
+QUIET = "<Balance in_flight=0 <Circuits open=0 nodes=0> <Rests nodes=0>>"
 
 
 def candidates(*names: str, explicit: bool = False) -> list[Candidate]:
     return [Candidate(believed("op", name, offer("m"), explicit=explicit), offer("m")) for name in names]
+
+
+def steady() -> Balance:
+    """One that adds nothing at random to the times that it keeps."""
+    return Balance(spread=lambda: 0.0)
+
+
+def nodes(balance: Balance, among: Sequence[Candidate], now: float = 0.0) -> list[str]:
+    return [one.node for one in balance.order(among, now)]
 
 
 def first(balance: Balance, among: Sequence[Candidate], now: float = 0.0) -> str:
@@ -71,38 +82,64 @@ def test_explicitly_trusted_operators_come_first_even_when_they_are_busier() -> 
 def test_a_node_that_failed_comes_last_until_it_has_cooled() -> None:
     balance = Balance()
     both = [*candidates("stranger"), *candidates("known", explicit=True)]
-    balance.failed(node_key("known"), now=100.0)
+    balance.failed(both[1], now=100.0)
     assert first(balance, both, now=100.5) == node_key("stranger")
     assert balance.order(both, 100.5)[-1].node == node_key("known"), "last, but still to be had"
     assert first(balance, both, now=101.5) == node_key("known")
 
 
-def test_a_node_that_fails_again_cools_longer_each_time_within_a_bound() -> None:
-    balance, one = Balance(), candidates("a", "b")
-    spans = []
-    for _ in range(20):
-        balance.failed(node_key("a"), now=0.0)
-        spans.append(next(at for at in range(1, 100) if first(balance, one, now=float(at)) == node_key("a")))
-    assert spans[:4] == [1, 2, 4, 8]
-    assert spans[-1] == 30
+def test_a_node_that_fails_three_times_in_a_row_is_not_asked_and_then_by_one_at_a_time() -> None:
+    balance, two = steady(), candidates("a", "b")
+    for _ in range(3):
+        balance.failed(two[0], now=0.0)
+    assert balance.open_circuits == 1
+    assert nodes(balance, two, now=0.9) == [node_key("b")]
+    assert nodes(balance, two, now=1.1) == [node_key("a"), node_key("b")]
+    assert balance.probe(two[0], now=1.1)
+    assert nodes(balance, two, now=1.1) == [node_key("b")], "one is on its way to find out"
+    balance.answered(two[0], now=1.2)
+    assert balance.open_circuits == 0
+    assert not balance.probe(two[0], now=1.2)
+    assert len(nodes(balance, two, now=1.2)) == 2
+
+
+def test_a_node_that_cannot_be_reached_is_asked_for_none_of_its_models() -> None:
+    balance, one, other = steady(), candidates("a"), [Candidate(believed("op", "a", offer("n")), offer("n"))]
+    balance.unreachable(one[0], now=0.0)
+    assert nodes(balance, [*one, *other], now=0.5) == []
+    assert balance.opens_at(other[0], now=0.5) == 1.0
+    balance.failed(one[0], now=2.0, reached=True)
+    assert nodes(balance, other, now=2.0) == [node_key("a")], "it said itself that the other one failed"
 
 
 def test_a_node_that_answers_is_forgiven_at_once() -> None:
-    balance, two = Balance(), candidates("a", "b")
+    balance, two = steady(), candidates("a", "b")
     for _ in range(5):
-        balance.failed(node_key("a"), now=0.0)
+        balance.failed(two[0], now=0.0)
     balance.answered(two[0], now=0.0)
     assert first(balance, two, now=0.1) == node_key("a")
-    balance.failed(node_key("a"), now=1.0)
+    balance.failed(two[0], now=1.0)
     assert first(balance, two, now=2.1) == node_key("a"), "the first failure again"
 
 
-@pytest.mark.parametrize(("asked", "cools"), [(10, 10), (0, 1), (None, 1), (10_000, 30)])
-def test_a_node_may_ask_to_be_left_alone_for_a_while(asked: float | None, cools: int) -> None:
-    balance, two = Balance(), candidates("a", "b")
-    balance.failed(node_key("a"), now=0.0, retry_after_s=asked)
-    assert first(balance, two, now=cools - 0.1) == node_key("b")
-    assert first(balance, two, now=cools + 0.1) == node_key("a")
+@pytest.mark.parametrize(("asked", "rests"), [(10, 10), (0, 1), (10_000, 300)])
+def test_a_node_may_ask_to_be_left_alone_with_a_model_for_a_while(asked: int, rests: int) -> None:
+    balance, two = steady(), candidates("a", "b")
+    other = [Candidate(believed("op", "a", offer("n")), offer("n"))]
+    balance.busy(two[0], TooManyRequests("busy", retry_after_s=asked), now=0.0)
+    assert nodes(balance, two, now=rests - 0.1) == [node_key("b")]
+    assert nodes(balance, other, now=rests - 0.1) == [node_key("a")]
+    assert len(nodes(balance, two, now=rests + 0.1)) == 2
+    assert balance.open_circuits == 0
+
+
+def test_a_node_that_does_not_let_the_gateway_in_is_put_aside_and_is_not_ill() -> None:
+    balance, two = steady(), candidates("a", "b")
+    for _ in range(5):
+        balance.refused(two[0], now=0.0)
+    assert nodes(balance, two, now=59.0) == [node_key("b")]
+    assert len(nodes(balance, two, now=61.0)) == 2
+    assert balance.open_circuits == 0
 
 
 def test_counts_are_zero_afterwards_also_when_requests_fail() -> None:
@@ -114,14 +151,16 @@ def test_counts_are_zero_afterwards_also_when_requests_fail() -> None:
             assert balance.in_flight == 1
             raise error
     assert balance.in_flight == 0
-    assert repr(balance) == "<Balance in_flight=0 cooling=0>"
+    assert repr(balance) == QUIET
 
 
 def test_nodes_that_are_gone_are_forgotten_but_their_running_requests_are_counted() -> None:
     balance, two = Balance(), candidates("a", "b")
-    balance.failed(node_key("a"), now=0.0)
+    balance.unreachable(two[0], now=0.0)
+    balance.refused(two[0], now=0.0)
+    assert balance.take_retry(two[0], now=0.0)
     with carrying(balance, node_key("a"), "m"):
         balance.forget(node_key("a"))
-        assert repr(balance) == "<Balance in_flight=1 cooling=0>"
+        assert repr(balance) == QUIET.replace("in_flight=0", "in_flight=1")
     assert balance.in_flight == 0
     assert first(balance, two, now=0.1) == node_key("a")

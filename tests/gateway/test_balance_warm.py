@@ -73,7 +73,7 @@ def test_a_nodes_other_models_do_not_fill_it() -> None:
 def test_trust_comes_before_warmth_and_failure_before_both() -> None:
     balance, known, stranger = Balance(), candidate("a", explicit=True, warm=False), candidate("b")
     assert nodes(balance, stranger, known) == [A, B]
-    balance.failed(A, now=0.0)
+    balance.failed(known, now=0.0)
     assert nodes(balance, stranger, known, now=0.5) == [B, A]
 
 
@@ -105,7 +105,7 @@ def test_a_refusal_leaves_one_model_alone_for_as_long_as_it_says_and_no_other() 
     assert nodes(balance, one, other, now=10.1) == [A, B], "twenty times said, and no longer for that"
     assert nodes(balance, candidate("a", "n"), candidate("b", "n", warm=False), now=0.1) == [A, B]
     assert nodes(balance, newer(one, warm=True), other, now=0.1) == [A, B], "loaded sooner than it thought"
-    assert repr(balance) == "<Balance in_flight=0 cooling=0>"
+    assert repr(balance) == "<Balance in_flight=0 <Circuits open=0 nodes=0> <Rests nodes=0>>"
 
 
 @pytest.mark.parametrize(("asked", "rests"), [(0, 1), (None, 1), (5, 5), (100_000, 30)])
@@ -143,9 +143,9 @@ def test_what_is_kept_of_nodes_is_bounded_also_where_answers_come_after_they_are
         with carrying(balance, one.node, "m"):
             balance.forget(one.node)
             balance.answered(one, now=0.0)
-            balance.failed(one.node, now=0.0)
+            balance.failed(one, now=0.0)
         with carrying(balance, one.node, "m"):  # the next try of a request that began before
             balance.answered(one, now=0.0)
-    assert len(balance._shown) == len(balance._last_turn) == 3
+    assert len(balance._heard) == len(balance._last_turn) == 3
     last, first = gone[-1], gone[0]
     assert nodes(balance, first, last, now=1.0) == [last.node, first.node], "the newest are known"

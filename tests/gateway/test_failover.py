@@ -118,7 +118,7 @@ async def test_a_stream_that_breaks_never_looks_complete(
     assert b"half an" in events[0]
     assert error.startswith(b'data: {"error":{"message":')
     assert b"\ndata: [DONE]" not in read
-    assert scene.good.asked == before, "the client has seen the beginning already"
+    assert scene.good.asked == before, "nothing says that its answer would be the rest of this one"
 
 
 async def test_failures_are_counted_by_cause_and_nothing_stays_in_flight(

@@ -11,7 +11,7 @@ from gateway.balance import Balance
 from gateway.groups import Candidate
 from relay.call import Call
 from relay.endpoints import ENDPOINTS
-from relay.errors import ApiError, BadUpstream, ConnectFailed, Unavailable
+from relay.errors import ApiError, BadRequest, BadUpstream, ConnectFailed, TooManyRequests, Unavailable
 from tests.gateway.adverts import believed, offer
 from tests.relay.test_hot_path_memory import garbage
 
@@ -28,27 +28,30 @@ def candidates() -> list[Candidate]:
         [ConnectFailed("away"), ConnectFailed("away"), ConnectFailed("away")],
         [BadUpstream("broken"), Unavailable("full"), BadUpstream("broken")],
         [BadUpstream("broken")],
+        [TooManyRequests("busy"), BadUpstream("broken"), BadUpstream("broken"), BadUpstream("broken")],
+        [BadRequest("long", code="context_length_exceeded")],
+        [BadRequest("wrong")],
     ],
-    ids=["none is there", "each fails", "the second answers"],
+    ids=["none is there", "each fails", "the second answers", "one is waited for", "too long", "refused"],
 )
 async def test_nodes_that_fail_are_forgotten_with_the_request(failures: list[ApiError]) -> None:
     balance = Balance()
     attempts = Attempts(balance, lambda _: None)
 
     async def once() -> None:
-        left = [type(failure)(failure.message) for failure in failures]
+        left = [type(failure)(failure.message, code=failure.code) for failure in failures]
 
         async def ask(_: Candidate) -> str:
             await asyncio.sleep(0)
             if left:
-                raise left.pop()
+                raise left.pop(0)
             return "answer"
 
         try:
-            async with attempts.first(CALL, candidates(), ask, weak=(ApiError,)) as (_, answer):
+            async with attempts.first(CALL, (candidates(),), ask, (ApiError,), 2.0) as (_, answer):
                 assert answer == "answer"
         except ApiError:
-            assert len(failures) == 3
+            assert len(failures) != 1 or isinstance(failures[0], BadRequest)
 
     with garbage() as found:
         await once()
@@ -69,7 +72,7 @@ async def test_a_client_that_leaves_between_two_attempts_leaves_no_count() -> No
         return "answer"
 
     async def request() -> None:
-        async with attempts.first(CALL, candidates(), ask, weak=()):
+        async with attempts.first(CALL, (candidates(),), ask, (), 10.0):
             await asyncio.sleep(0)
 
     for steps in range(8):

@@ -18,6 +18,7 @@ from gateway.challenge import Prover
 from gateway.config import GatewayConfig
 from gateway.failover import Failover
 from gateway.keys import KeyRing
+from gateway.limits import LimitsOf
 from gateway.metrics import Metrics
 from gateway.proxying import Proxy
 from gateway.refresh import Follower
@@ -26,7 +27,6 @@ from gateway.tokens import Tokens
 from registry.backend import Backend
 from registry.keys import NodeKey
 from registry.trust import Policy, Trust
-from relay.answer import Limits
 from relay.call import BodyLimits
 from relay.serving import PACE, serve
 from relay.wire.server import Pace
@@ -63,9 +63,12 @@ async def whole_gateway(
     *,
     keys: Path | None = None,
     pace: Pace = PACE,
+    queue_s: float = 0.0,
 ) -> AsyncIterator[Whole]:
     """The gateway, serving; private addresses are allowed."""
-    config = GatewayConfig(registry=("memory://",), trust=trust, allow_private=True, open=True, state=folder)
+    config = GatewayConfig(registry=("memory://",), trust=trust, allow_private=True, open=True, state=folder,
+        connect_s=5, head_s=5, first_token_s=5, gap_s=5, queue_s=queue_s,
+    )  # fmt: skip
     key, metrics, balance = NodeKey.new(), Metrics(), Balance()
     bound, stop = asyncio.get_running_loop().create_future(), asyncio.Event()
     async with client() as session:
@@ -75,12 +78,12 @@ async def whole_gateway(
             backends, Trust(Policy.parse(trust, True)), prover, session, Snapshot(folder, (), "here"), {}, clock.now,
             balance.forget,
         )  # fmt: skip
-        limits, tokens, ring = Limits(5, 5, 5), Tokens(key), KeyRing(keys)
+        limits, tokens, ring = LimitsOf(config), Tokens(key), KeyRing(keys)
         upstreams = Upstreams(None, Watch())
         attempts = Attempts(balance, lambda _: None)
-        failover = Failover(upstreams, attempts, tokens, limits)
+        failover = Failover(upstreams, tokens, limits)
         proxy = Proxy(ring, session, attempts, tokens, BodyLimits(), limits)
-        gateway = Gateway(config, ring, follower, prover, failover, proxy, metrics)
+        gateway = Gateway(config, ring, follower, prover, failover, attempts, limits, proxy, metrics)
         metrics.registries(follower.registries)
         ready = lambda _, port: bound.set_result(port)  # noqa: E731
         tasks = [

@@ -37,6 +37,10 @@ def test_a_name_is_written_as_json() -> None:
     assert spliced(b'{"model":"a"}', 'a"\\b') == b'{"model":"a\\"\\\\b"}'
 
 
+def test_where_models_alone_names_one_it_is_given_a_model() -> None:
+    assert spliced(b' {"models":["a"]}', "b") == b' {"model":"b","models":["a"]}'
+
+
 def test_a_long_body_of_escapes_and_brackets_is_gone_through() -> None:
     text = b"\\n" * 1_000_000 + b"x" * 1_000_000
     body = b'{"input":"%s","deep":%s,"model":"a"}' % (text, b"[" * 1000 + b"]" * 1000)

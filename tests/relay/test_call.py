@@ -25,7 +25,8 @@ def _reader(endpoint: Endpoint) -> Handler:
     async def handle(inbound: Inbound) -> None:
         call = await Call.read(inbound, endpoint, BodyLimits(LIMIT_BYTES))
         told = {"model": call.model, "stream": call.stream, "endpoint": call.endpoint.name, "id": call.request_id}
-        inbound.respond(200, JSON, orjson.dumps({**told, "body": call.body.decode()}))
+        told |= {"fallbacks": call.fallbacks, "body": call.body.decode()}
+        inbound.respond(200, JSON, orjson.dumps(told))
 
     return handle
 
@@ -52,6 +53,7 @@ async def test_the_body_travels_as_it_came(served: Served, session: aiohttp.Clie
         "stream": True,
         "endpoint": "chat.completions",
         "id": "mine",
+        "fallbacks": [],
         "body": raw.decode(),
     }
 
@@ -109,6 +111,57 @@ async def test_a_bad_field_is_named(
     status, answer = await _read(session, served, orjson.dumps(body))
     assert (status, answer["error"]["param"], answer["error"]["code"]) == (400, param, code)
     assert answer["error"]["type"] == "invalid_request_error"
+
+
+EIGHT = [f"m{number}" for number in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("named", "model", "fallbacks"),
+    [
+        ({"model": "m", "models": ["m", "n"]}, "m", ["n"]),
+        ({"model": "m", "models": ["n", "o"]}, "m", ["n", "o"]),
+        ({"model": "m", "models": ["n", "m", "n", "o"]}, "m", ["n", "o"]),
+        ({"model": "m", "models": ["m", "m"]}, "m", []),
+        ({"model": "m", "models": EIGHT}, "m", EIGHT),
+        ({"model": "m", "models": []}, "m", []),
+        ({"model": "m", "models": None}, "m", []),
+        ({"models": ["m", "n@2f6e4a1c", "\u4f60", "m"]}, "m", ["n@2f6e4a1c", "\u4f60"]),
+        ({"models": ["m"]}, "m", []),
+    ],
+)
+async def test_fallback_models_come_after_the_model_each_once(
+    served: Served, session: aiohttp.ClientSession, named: dict[str, Any], model: str, fallbacks: list[str]
+) -> None:
+    raw = orjson.dumps({"messages": GOOD["messages"], **named})
+    status, call = await _read(session, served, raw)
+    assert status == 200, call
+    assert (call["model"], call["fallbacks"], call["body"]) == (model, fallbacks, raw.decode())
+
+
+@pytest.mark.parametrize(
+    ("named", "param", "code"),
+    [
+        ({"model": "m", "models": "n"}, "models", "invalid_type"),
+        ({"model": "m", "models": {"n": 1}}, "models", "invalid_type"),
+        ({"model": "m", "models": True}, "models", "invalid_type"),
+        ({"model": "m", "models": [*EIGHT, "n"]}, "models", "invalid_type"),
+        ({"model": "m", "models": ["m"] * 9}, "models", "invalid_type"),
+        ({"model": "m", "models": ["n", ""]}, "models[1]", "invalid_type"),
+        ({"model": "m", "models": ["n", None]}, "models[1]", "invalid_type"),
+        ({"model": "m", "models": [["n"]]}, "models[0]", "invalid_type"),
+        ({"model": 7, "models": ["n"]}, "model", "invalid_type"),
+        ({"model": "", "models": ["n"]}, "model", "invalid_type"),
+        ({"model": None, "models": ["n"]}, "model", "missing_model"),
+        ({"models": []}, "model", "missing_model"),
+        ({"models": None}, "model", "missing_model"),
+    ],
+)
+async def test_bad_fallback_models_are_named(
+    served: Served, session: aiohttp.ClientSession, named: dict[str, Any], param: str, code: str
+) -> None:
+    status, answer = await _read(session, served, orjson.dumps({"messages": GOOD["messages"], **named}))
+    assert (status, answer["error"]["param"], answer["error"]["code"]) == (400, param, code)
 
 
 @pytest.mark.parametrize(

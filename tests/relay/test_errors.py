@@ -130,9 +130,14 @@ def test_an_error_that_is_a_text_is_its_message() -> None:
     assert _upstream("plain words").message == "plain words"
 
 
-@pytest.mark.parametrize("value", [None, "", "soon", "-1", "1.5", "٣", "Wed, 21 Oct 2030 07:28:00 GMT"])
-def test_a_retry_after_that_is_no_number_of_seconds_is_not_passed_on(value: str | None) -> None:
+@pytest.mark.parametrize("value", [None, "", "soon", "-1", "1.5", "٣", "Wed, 99 Oct 2030 07:28:00 GMT"])
+def test_a_retry_after_that_says_no_time_is_not_passed_on(value: str | None) -> None:
     assert _upstream({}, status=400, retry_after=value).headers() == {}
+
+
+def test_a_retry_after_may_be_a_date() -> None:
+    assert _upstream({}, status=429, retry_after="Fri, 31 Dec 2999 23:59:59 GMT").headers() == {"Retry-After": "3600"}
+    assert _upstream({}, status=429, retry_after="Wed, 21 Oct 2015 07:28:00 GMT").headers() == {"Retry-After": "0"}
 
 
 def test_a_retry_after_is_kept_within_reason() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import jsonschema_rs
 import orjson
 import pytest
 import schemathesis
@@ -14,7 +15,9 @@ import node.openapi
 from node.workers.speech import MEDIA_TYPES
 from relay import openapi
 from relay.answer_schemas import ANSWERS, SOUNDS
+from relay.call import check_models
 from relay.endpoints import ENDPOINTS, PREFIXES
+from relay.errors import BadRequest
 from relay.request_schemas import REQUESTS
 from relay.speech_input import FORMATS
 from relay.target import PREFIX
@@ -86,3 +89,30 @@ def test_each_error_is_the_envelope(document: dict[str, Any]) -> None:
 def test_speech_has_all_its_media_types() -> None:
     assert set(SOUNDS) == set(MEDIA_TYPES.values())
     assert set(FORMATS) == set(MEDIA_TYPES)
+
+
+@pytest.mark.parametrize(
+    ("named", "good"),
+    [
+        ({"model": "m"}, True),
+        ({"model": "m", "models": ["n", "m", "n"]}, True),
+        ({"model": "m", "models": []}, True),
+        ({"model": "m", "models": None}, True),
+        ({"models": ["m", "n"]}, True),
+        ({"models": []}, False),
+        ({"models": None}, False),
+        ({}, False),
+        ({"model": None, "models": ["n"]}, False),
+        ({"model": "m", "models": ["n"] * 9}, False),
+        ({"model": "m", "models": ["n", ""]}, False),
+        ({"model": "m", "models": "n"}, False),
+    ],
+)
+def test_which_models_may_be_named_is_described_as_it_is_checked(named: dict[str, Any], good: bool) -> None:
+    body = {"messages": [{"role": "user", "content": "Hello"}], **named}
+    assert jsonschema_rs.is_valid(REQUESTS["chat.completions"], body) is good
+    if good:
+        assert check_models(named)
+    else:
+        with pytest.raises(BadRequest):
+            check_models(named)

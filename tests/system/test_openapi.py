@@ -50,6 +50,8 @@ def described(base: str, key: str) -> schemathesis.BaseSchema:
     for endpoint, model in MODEL_OF.items():
         schema = document["components"]["schemas"][f"{endpoint}.request"]
         schema["properties"]["model"] = {"const": model}
+        if "model" not in schema["required"]:
+            schema["required"].append("model")  # else some bodies would name nothing but other models
         if endpoint in FIELDS:
             schema["additionalProperties"] = False  # others have names that no form can hold
         for field in schema["properties"].values():

@@ -1,0 +1,1 @@
+"""Streams that break, told on: the parts of it, without a network."""
