@@ -2,8 +2,8 @@
 ARGS ?=
 SHELL := /bin/bash
 
-.PHONY: help environment environment-all environment-dev up test soak gpu-test chain aleph-node \
-  bench-registry bench-gas bench-endpoints bench-footprint bench-switching bench-relay bench-llama lint wheel clean
+.PHONY: help environment environment-all environment-dev up test kill-test soak gpu-test chain aleph-node \
+  bench-registry bench-gas bench-endpoints bench-footprint bench-switching bench-relay bench-llama bench-resuming lint wheel clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -23,7 +23,11 @@ up: ## set up, then run registry, node and gateway here; ARGS=--once exits after
 
 test: environment-all ## set up, then run every test; ARGS="-k name" picks some
 	@scripts/node_packages.sh
+	@scripts/network_tools.sh
 	@.venv/bin/python -m pytest $(ARGS)
+
+kill-test: environment-all ## set up, then kill nodes under running streams 100 times; ARGS="-k greedy" picks
+	@WAYPOST_KILLS=$${WAYPOST_KILLS:-100} .venv/bin/python -m pytest -s tests/killing $(ARGS)
 
 soak: environment-all ## set up, then run the tests that take minutes each; ARGS="-k name" picks some
 	@.venv/bin/python -m pytest -m soak $(ARGS)
@@ -56,6 +60,9 @@ bench-switching: environment-dev ## what changing from one model to another take
 bench-relay: environment-dev ## what a hop costs beside nginx, HAProxy, LiteLLM and Portkey; ARGS="--runs 5 --only nginx,gateway"
 	@scripts/peers.sh
 	@.venv/bin/python -m bench.relay $(ARGS)
+
+bench-resuming: environment-dev ## what it costs to bring a broken stream to its end elsewhere; ARGS="--rounds 5"
+	@.venv/bin/python -m bench.resuming $(ARGS)
 
 bench-llama: environment-dev ## what node and gateway cost before a real llama-server; ARGS="--pairs 5 --streams 1,8,16"
 	@.venv/bin/python -m bench.llama $(ARGS)
