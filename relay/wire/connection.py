@@ -110,11 +110,14 @@ class Connection(Peer):
         if message is self._current and isinstance(message, Passed) and message.answered:
             self._advance()
 
+    def has_begun(self) -> None:
+        """The answer may last: what only the next request would need is let go."""
+        self._requests.forget()
+
     def _start(self, message: Inbound | Passed | ApiError) -> None:
         if isinstance(message, Inbound):
             self._current = message
-            self._task = self._loop.create_task(self.server.answer(message))
-            self._task.add_done_callback(self._on_answered)
+            self._task = self._loop.create_task(self._answer(message))
         elif isinstance(message, Passed):
             self._current = message
             if self._aside is None:
@@ -125,10 +128,16 @@ class Connection(Peer):
             self.server.refuse(Inbound(self, REFUSED, "", Headers(), "1.1", False), message)
             self._close_soon()
 
-    def _on_answered(self, task: asyncio.Task[None]) -> None:
-        inbound, self._task = self._current, None
-        failed = task.cancelled() or task.exception() is not None
-        if failed or not isinstance(inbound, Inbound) or not inbound.ended:
+    async def _answer(self, inbound: Inbound) -> None:
+        """The task of one request. What follows is its last act, where a callback would take a turn of the loop."""
+        try:
+            await self.server.answer(inbound)
+        finally:
+            self._task = None
+            self._on_answered(inbound)
+
+    def _on_answered(self, inbound: Inbound) -> None:
+        if not inbound.ended or inbound is not self._current:
             self.close()
         elif inbound.keep_alive:
             self._advance()

@@ -172,6 +172,7 @@ class Inbound:
         head = self._head(headers, framing if length is None else f"Content-Length: {length}\r\n")
         self._send = self._connection.transport.write
         self._send(head)
+        self._connection.has_begun()
 
     def write(self, piece: bytes) -> None:
         """More of the body; never empty. Here each token of a stream passes."""

@@ -42,6 +42,13 @@ class Fields:
         value = self._found.get(_key(name))
         return value.decode("utf-8", "surrogateescape").strip(" \t") if value is not None else None
 
+    def size(self) -> int:
+        """In bytes."""
+        return sum(len(name) + len(value) + 4 for name, value in self._found.items())
+
+
+NO_FIELDS = Fields({})
+
 
 class Reading:
     """Answers, one after another, each asked for by `expect`.
@@ -53,13 +60,13 @@ class Reading:
     __slots__ = (
         "_bodiless",
         "_count",
-        "_found",
         "_lines",
         "_parser",
         "_waited",
         "begun",
         "ended",
         "feed",
+        "fields",
         "head",
         "kept",
         "on_body",
@@ -93,14 +100,7 @@ class Reading:
         self._bodiless = bodiless
         self._count = 0  # of the fields, those of interim heads included
         self._lines: list[tuple[bytes, bytes]] = []  # of the head that comes, or of the trailers, which nobody reads
-        self._found: dict[bytes, bytes] = {}
-
-    def fields(self) -> Fields:
-        return Fields(self._found)
-
-    def fields_size(self) -> int:
-        """In bytes."""
-        return sum(len(name) + len(value) + 4 for name, value in self._found.items())
+        self.fields = NO_FIELDS
 
     def stop(self) -> None:
         """No more will be fed: parser and callbacks hold each other."""
@@ -128,10 +128,11 @@ class Reading:
             raise Refused("too many fields")
         if status < 200:
             return
-        found = self._found = {name.lower(): value for name, value in reversed(lines)}
+        found = {name.lower(): value for name, value in reversed(lines)}
         chunked = _CODING in found
         if chunked and [value.lower() for name, value in lines if name.lower() == _CODING] != [b"chunked"]:
             raise Refused("a transfer coding that was not asked for")
+        self.fields = Fields(found)
         self.head = self.turned = True
         bodiless = self._bodiless or status in _BODILESS
         self.kept = parser.should_keep_alive() and not self._bodiless  # of HEAD's answer the parser would await a body

@@ -1,6 +1,8 @@
 """Requests out of a client's bytes: who will answer each is decided at its head, its body follows as it comes.
 
-What is not HTTP is refused, and nothing behind it is read: nobody knows where another request would begin. Not here:
+What is not HTTP is refused, and nothing behind it is read: nobody knows where another request would begin. A request
+whose head is the last one's again, but for its length, is not parsed: not its body either, which is as long as it says,
+so that the parser stands between two messages all the while, and only then (`_owed`) may it be passed by. Not here:
 whose turn it is (connection), the grammar (llhttp, by httptools), and what a good head is (heads).
 """
 
@@ -14,6 +16,7 @@ from relay.errors import ApiError, BadRequest
 from relay.wire import heads
 from relay.wire.hold import Hold
 from relay.wire.inbound import Inbound
+from relay.wire.known import Head, Known
 from relay.wire.passed import Passed
 
 if TYPE_CHECKING:
@@ -27,8 +30,8 @@ class Requests:
     whole yet, and perhaps of what follows it."""
 
     __slots__ = (
-        "_blank_bytes", "_connection", "_fields", "_keep_alive", "_message", "_parser", "_replaying", "_target",
-        "_upgraded", "deaf", "head_bytes",
+        "_blank_bytes", "_connection", "_fields", "_heads", "_keep_alive", "_known", "_left", "_message", "_owed",
+        "_parser", "_replaying", "_target", "_upgraded", "deaf", "head_bytes",
     )  # fmt: skip
 
     def __init__(self, connection: Connection) -> None:
@@ -41,6 +44,10 @@ class Requests:
         self._replaying = False
         self._keep_alive = True
         self._blank_bytes = 0  # of a body, that are no data: extensions of chunks, trailers
+        self._known: Known | None = None  # the last head
+        self._left = 0  # bytes of the body that are still to come, where the parser is passed by
+        self._owed = 0  # the same where it is not; -1 where nobody knows how far it is
+        self._heads: list[Head] = []  # of the bytes that are being parsed
         self.deaf = False
         self.head_bytes = 0
 
@@ -54,6 +61,35 @@ class Requests:
             return
         if self.deaf:
             return
+        if self._left:
+            self._take(data)
+        elif self._owed or self._known is None or not self._begins_known(self._known, data):
+            self._parse(data)
+
+    def _begins_known(self, known: Known, data: bytes) -> bool:
+        """The parser stands between two messages, and so need see neither a head that is known nor its body."""
+        read = known.read(data)
+        if read is None:
+            return False
+        start, self._left = read
+        self._message = Inbound(self._connection, known.found, known.method, known.headers, known.version, True)
+        self._connection.enqueue(self._message)
+        self._take(data[start:])
+        return True
+
+    def _take(self, data: bytes) -> None:
+        """Bytes of a body whose length is known; whatever is behind them is the parser's."""
+        piece, rest = data[: self._left], data[self._left :]
+        self._left -= len(piece)
+        if piece:
+            self.on_body(piece)
+        if not self._left:
+            self._complete()
+        if rest and not self.deaf:
+            self._parse(rest)
+
+    def _parse(self, data: bytes) -> None:
+        owed, self._owed = self._owed, -1
         if self._message is None:
             self.head_bytes += len(data)
         else:
@@ -71,6 +107,20 @@ class Requests:
             self.refuse(
                 BadRequest("This is not HTTP: its chunks hold more beside data than data.", code="invalid_http")
             )
+        if not self.deaf:
+            self._owed = max(owed - len(data), -1) if owed else self._learn(data)
+        self._heads.clear()
+
+    def _learn(self, data: bytes) -> int:
+        """All that was read since the parser last stood between two messages: know its head again, say what is owed."""
+        if len(self._heads) != 1:
+            return -1
+        head = self._heads[0]
+        end, length = head.end_in(data), int(head.headers.get("Content-Length") or 0)
+        if end is None or len(data) > end + length:
+            return -1
+        self._known = Known.of(data[:end], head) or self._known
+        return end + length - len(data)
 
     def go_on(self, rest: bytes) -> None:
         """What the last request asked for was refused; `rest` came behind it."""
@@ -99,6 +149,10 @@ class Requests:
             self._keep_alive = False
         else:
             self.deaf = True
+
+    def forget(self) -> None:
+        """The last head: with it a stream would take a third more memory, for as long as it lasts."""
+        self._known = None
 
     def stop(self) -> None:
         """Nothing will come any more. Whom this holds holds it, and would be freed by the collector alone."""
@@ -133,10 +187,13 @@ class Requests:
             return
         self._keep_alive = keep_alive = parser.should_keep_alive()
         found = self._connection.server.routes.find(heads.path_of(self._target))
+        name = method.decode("ascii")
         if found is not None:
-            self._message = Inbound(self._connection, found, method.decode("ascii"), headers, version, keep_alive)
+            self._message = Inbound(self._connection, found, name, headers, version, keep_alive)
         else:
             self._message = self._passed(method, version, headers, keep_alive)
+        plain = not (parser.should_upgrade() or "Transfer-Encoding" in headers)
+        self._heads.append(Head(plain, len(self._fields), found, name, version, headers))
         self._connection.enqueue(self._message)
 
     def on_body(self, piece: bytes) -> None:
@@ -145,10 +202,12 @@ class Requests:
             self._room(self._message.take_body(piece))
 
     def on_message_complete(self) -> None:
-        message = self._message
-        if message is None or (self._parser.should_upgrade() and not self._replaying):
-            return
-        self._message = None
+        if self._message is not None and (self._replaying or not self._parser.should_upgrade()):
+            self._complete()
+
+    def _complete(self) -> None:
+        message, self._message = self._message, None
+        assert message is not None
         self._fields = _NO_FIELDS
         self.deaf = not self._keep_alive  # the parser's own may have changed: it heeds trailers
         message.complete()

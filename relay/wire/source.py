@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from relay.errors import Reset
 from relay.wire.flow import Sink, unheeded
-from relay.wire.reading import Fields
+from relay.wire.reading import NO_FIELDS, Fields
 
 if TYPE_CHECKING:
     from relay.wire.upstream import Upstream
@@ -32,9 +32,9 @@ class Arriving:
         "status",
     )
 
-    def __init__(self, status: int, headers: Fields, line: Upstream) -> None:
-        self.status = status
-        self.headers = headers
+    def __init__(self, line: Upstream) -> None:
+        self.status = 0  # until the head is there
+        self.headers = NO_FIELDS
         self._line: Upstream | None = line  # as long as more is to come
         self._error: BaseException | None = None
         self._sink: Sink | None = None  # while the answer flows
@@ -43,7 +43,7 @@ class Arriving:
         self._waiter: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
-        state = "broken" if self._error else "coming" if self._line else "all there"
+        state = "awaited" if not self.status else "broken" if self._error else "coming" if self._line else "all there"
         return f"<Arriving {self.status} {state}, {self._held_bytes} bytes held>"
 
     @property
@@ -58,6 +58,12 @@ class Arriving:
     @property
     def ended(self) -> bool:
         return self._line is None and not self._held and self._error is None
+
+    async def head(self) -> None:
+        """Until that is there. Raises what there is instead."""
+        await self._wake()
+        if self._error is not None and not self.status:
+            raise self._error
 
     async def next(self, limit_s: float) -> bytes:
         while not self._held:
@@ -85,6 +91,8 @@ class Arriving:
             self._part()
             if self._line is not None:
                 line.unsplice(self.hold)
+        if self._error is not None:
+            raise self._error
 
     def hasten(self, gap_s: float) -> None:
         if self._line is not None and self._sink is not None:
@@ -96,6 +104,15 @@ class Arriving:
             self.fail(_closed())
         elif self._error is not None:
             self._error = _closed()  # the other one's traceback leads here, once it was raised
+
+    def begin(self, status: int, headers: Fields, first: bytes) -> None:
+        """For the connection: the head is there, and the first of the payload, if any."""
+        self.status = status
+        self.headers = headers
+        if first:
+            self.hold(first)
+        else:
+            self._settle()
 
     def hold(self, piece: bytes) -> None:
         """For the connection: payload that nobody waits for, or that wakes whoever does."""
@@ -142,14 +159,12 @@ class Arriving:
         return piece
 
     async def _wake(self) -> None:
-        """Until something is held, or the end. Raises what the answer broke off with, once nothing is held."""
+        """Until the head is there, or something is held, or the end."""
         self._waiter = asyncio.get_running_loop().create_future()
         try:
             await self._waiter
         finally:
             self._waiter = None
-        if self._error is not None and not self._held:
-            raise self._error
 
     def _part(self) -> None:
         """The sink no longer pauses a connection that may be another answer's at any time now."""

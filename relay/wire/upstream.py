@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from math import inf
 
 from relay.answer import Limits
 from relay.errors import ApiError
-from relay.wire.flow import Sink
-from relay.wire.line import Line
+from relay.wire.channel import Channel, nowhere
 from relay.wire.phase import Phase
 from relay.wire.reading import HEAD_LIMIT_BYTES, MALFORMED, Reading
 from relay.wire.source import Arriving
@@ -23,27 +21,20 @@ _IDLE_S = 15.0  # well under the server's, so that a kept connection is seldom c
 _JOINED_BYTES = 64 * 1024  # so long a body goes out with its head, in one write
 
 
-class Upstream(Line):
+class Upstream(Channel):
     """A connection. `on_rest(self)` says that it can be asked again, `on_lost(self)` that it never will be."""
 
-    __slots__ = (
-        "_arriving", "_blank", "_feed", "_gap_s", "_pieces", "_reading", "_sending", "_taking_s", "_waiter",
-        "on_lost", "on_rest", "phase", "take",
-    )  # fmt: skip
+    __slots__ = ("_arriving", "_blank", "_feed", "_pieces", "_reading", "_sending", "on_lost", "on_rest")
 
     def __init__(self, watch: Watch) -> None:
         super().__init__(watch, _IDLE_S)
-        self.phase = Phase.IDLE
-        self.take: Callable[[bytes], None] = _nowhere
         self.on_rest: Callable[[Upstream], None] = _unowned
         self.on_lost: Callable[[Upstream], None] = _unowned
         self._reading = Reading()
         self._feed = self._reading.feed
         self._pieces = self._reading.pieces
         self._blank = 0  # bytes that came since the last payload
-        self._gap_s = self._taking_s = inf  # as long as no sink says otherwise
-        self._waiter: asyncio.Future[Arriving | BaseException] | None = None  # for the head
-        self._arriving: Arriving | None = None
+        self._arriving: Arriving | None = None  # from the request to the answer's end
         self._sending: asyncio.Task[None] | None = None  # of a body that comes in pieces
 
     def __repr__(self) -> str:
@@ -62,42 +53,29 @@ class Upstream(Line):
         self.phase = Phase.HEAD
         self._reading.expect(bodiless=head.startswith(b"HEAD "))
         self.wait(limits.head_s)
+        arriving = self._arriving = Arriving(self)
+        sending: asyncio.Task[None] | None = None
         if not isinstance(body, bytes):
             transport.write(head)
-            self._sending = asyncio.get_running_loop().create_task(self._send(body, transport))
+            sending = self._sending = asyncio.get_running_loop().create_task(self._send(body, transport))
         elif len(body) <= _JOINED_BYTES:
             transport.write(head + body)
         else:
             transport.write(head)
             transport.write(body)
-        return await self._head(self._sending)
+        try:
+            await arriving.head()
+        except BaseException:
+            arriving.close()  # it may have come to its end by now, and somebody else be using the connection
+            if sending is not None and not sending.done():
+                await asyncio.wait([sending])  # the body is let go of before whoever gave it goes on
+            raise
+        return arriving
 
     @property
     def touched(self) -> bool:
         """Whether a byte of the answer has come."""
         return self._reading.begun
-
-    async def _head(self, sending: asyncio.Task[None] | None) -> Arriving:
-        waiter: asyncio.Future[Arriving | BaseException] = asyncio.get_running_loop().create_future()
-        self._waiter = waiter
-        there = False
-        try:
-            found = await waiter
-            there = isinstance(found, Arriving)
-        finally:
-            # The answer may have come to its end by now, and somebody else be using the connection.
-            if self._waiter is waiter:
-                self.drop()
-            elif not there and not waiter.cancelled():
-                _give_up(waiter.result())
-            if not there and sending is not None and not sending.done():
-                await asyncio.wait([sending])  # the body is let go of before whoever gave it goes on
-        if isinstance(found, BaseException):
-            try:
-                raise found
-            finally:
-                del found, waiter  # its traceback holds this frame
-        return found
 
     async def _send(self, body: AsyncIterator[bytes], transport: asyncio.Transport) -> None:
         try:
@@ -161,25 +139,27 @@ class Upstream(Line):
             return
         reading.turned = False
         if self.phase is Phase.HEAD:
-            if self._blank + size > HEAD_LIMIT_BYTES and reading.fields_size() > HEAD_LIMIT_BYTES:
+            if self._blank + size > HEAD_LIMIT_BYTES and reading.fields.size() > HEAD_LIMIT_BYTES:
                 reading.head = False
                 self._malformed()
                 return
             self._begin()
+        elif not self._hand_on():
+            return
         self._blank = 0
-        if self._hand_on() and reading.ended and self._arriving is not None:
+        if reading.ended and self._arriving is not None:
             self._finish()
 
     def _begin(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is None or waiter.done():
-            self.drop()  # whoever asked has left, and has not come to saying so
-            return
+        """The answer's head is there, and perhaps what follows it."""
+        arriving, reading = self._arriving, self._reading
+        assert arriving is not None
         self.phase = Phase.BODY
         self.rest()
-        self._arriving = Arriving(self._reading.status, self._reading.fields(), self)
-        self.take = self._arriving.hold
-        waiter.set_result(self._arriving)
+        self.take = arriving.hold
+        first = b"".join(self._pieces)
+        self._pieces.clear()
+        arriving.begin(reading.status, reading.fields, first)
 
     def _hand_on(self) -> bool:
         """Whether the answer goes on after it: a sink may find that it is not worth it."""
@@ -198,19 +178,18 @@ class Upstream(Line):
         reading = self._reading
         if self.phase is Phase.HEAD and reading.head:
             self._begin()
-        if self._arriving is not None:
-            if not self._hand_on():
-                return
-            if reading.ended:
-                reading.surplus = True
-                self._finish()
-                return
+        elif self.phase in (Phase.BODY, Phase.FULL) and not self._hand_on():
+            return
+        if self.phase is not Phase.HEAD and reading.ended and self._arriving is not None:
+            reading.surplus = True
+            self._finish()
+            return
         self._break(self.phase.malformed())
 
     def _finish(self) -> None:
         """The answer is whole. The connection goes back before anybody is told."""
         arriving, self._arriving = self._arriving, None
-        self.take = _nowhere
+        self.take = nowhere
         if self._good_for_another():
             self.phase = Phase.IDLE
             self._sending = None
@@ -229,41 +208,6 @@ class Upstream(Line):
         sent = self._sending is None or self._sending.done()
         return sent and self._reading.kept and not self._reading.surplus
 
-    # --- where the payload goes
-
-    def splice(self, sink: Sink, gap_s: float) -> None:
-        """It goes to the sink, which says when it is full."""
-        self._gap_s = gap_s
-        self._taking_s = sink.taking_s
-        self.wait(gap_s)
-        self.take = sink.write
-        sink.on_full = self._full
-        sink.on_room = self._room
-
-    def hasten(self, gap_s: float) -> None:
-        """What still comes for the sink has to come sooner."""
-        self._gap_s = min(gap_s, self._gap_s)
-        if self.phase is Phase.BODY:
-            self.wait(self._gap_s)
-
-    def unsplice(self, hold: Callable[[bytes], None]) -> None:
-        """It is held again."""
-        self._room()
-        self.rest()
-        self.take = hold
-
-    def _full(self) -> None:
-        if self.phase is Phase.BODY:
-            self.phase = Phase.FULL
-            self.pause()
-            self.wait(self._taking_s)
-
-    def _room(self) -> None:
-        if self.phase is Phase.FULL:
-            self.phase = Phase.BODY
-            self.wait(self._gap_s)
-            self.resume()
-
     # --- ends before their time
 
     def close(self) -> None:
@@ -275,8 +219,8 @@ class Upstream(Line):
         if self.phase is Phase.CLOSED:
             return
         self.phase = Phase.CLOSED
-        self.take = _nowhere
-        self._arriving = self._waiter = None
+        self.take = nowhere
+        self._arriving = None
         self._reading.stop()
         self._feed = self._reading.feed
         if self._sending is not None and self._sending is not asyncio.current_task():
@@ -289,21 +233,10 @@ class Upstream(Line):
         self._break(self.phase.overdue())
 
     def _break(self, error: BaseException) -> None:
-        waiter, arriving = self._waiter, self._arriving
+        arriving = self._arriving
         self.drop()
-        if waiter is not None and not waiter.done():
-            waiter.set_result(error)
         if arriving is not None:
             arriving.fail(error)
-
-
-def _give_up(missed: Arriving | BaseException) -> None:
-    if isinstance(missed, Arriving):
-        missed.close()
-
-
-def _nowhere(_: bytes) -> None:
-    pass
 
 
 def _unowned(_: Upstream) -> None:

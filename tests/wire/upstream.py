@@ -154,7 +154,7 @@ class _Connection(asyncio.Protocol):
             await asyncio.sleep(0)
             self._send(h11.Data(data=_FLOOD))
             self._seen.flooded += len(_FLOOD)
-        self._send(h11.Data(data=_event("last") + b"data: [DONE]\n\n"))
+        self._send(h11.Data(data=_event("last", "stop") + b"data: [DONE]\n\n"))
         self._end()
 
     def _whole(self, body: bytes, kind: str = "application/json") -> None:
@@ -178,6 +178,6 @@ class _Connection(asyncio.Protocol):
         self._transport.write(self._parser.send(event) or b"")
 
 
-def _event(content: str) -> bytes:
-    choice = {"index": 0, "delta": {"content": content}, "finish_reason": None}
+def _event(content: str, finish: str | None = None) -> bytes:
+    choice = {"index": 0, "delta": {"content": content}, "finish_reason": finish}
     return b"data: " + orjson.dumps({"object": "chat.completion.chunk", "choices": [choice]}) + b"\n\n"
