@@ -123,7 +123,8 @@ class OpenaiEngine:
         if not whole:
             _hang_up(request)
             return response
-        await response.write(b"data: [DONE]\n\n")
+        end = {"model": self.model, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+        await response.write(b"data: " + orjson.dumps(end) + b"\n\ndata: [DONE]\n\n")
         return response
 
     async def _embeddings(self, request: web.Request) -> web.Response:
