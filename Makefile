@@ -27,7 +27,7 @@ test: environment-all ## set up, then run every test; ARGS="-k name" picks some
 	@.venv/bin/python -m pytest $(ARGS)
 
 kill-test: environment-all ## set up, then kill nodes under running streams 100 times; ARGS="-k greedy" picks
-	@WAYPOST_KILLS=$${WAYPOST_KILLS:-100} .venv/bin/python -m pytest -s tests/killing $(ARGS)
+	@WAYPOST_KILLS=$${WAYPOST_KILLS:-100} .venv/bin/python -m pytest tests/killing $(ARGS)
 
 soak: environment-all ## set up, then run the tests that take minutes each; ARGS="-k name" picks some
 	@.venv/bin/python -m pytest -m soak $(ARGS)
