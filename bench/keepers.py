@@ -30,7 +30,7 @@ from node.residents.residency import Residency
 from node.residents.tenant import Cold, Tenant
 from node.sizes.memory import Memory
 from node.sizes.sizing import Sizing
-from relay.answer import Limits
+from relay.limits import Limits
 
 PARALLEL, CONTEXT = 4, 2048  # of each model; context is per request
 _READY_S, _IDLE_S = 120.0, 3600.0

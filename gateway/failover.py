@@ -15,10 +15,11 @@ from gateway.limits import LimitsOf
 from gateway.resuming.opening import opened, too_late
 from gateway.tls import verification
 from gateway.tokens import Tokens
-from relay.answer import Limits, Relayed
+from relay.answer import Relayed
 from relay.call import Call
 from relay.errors import ApiError, BadUpstream, UpstreamTimeout, from_upstream
 from relay.http import MODEL_HEADER, TOKEN_HEADER
+from relay.limits import Limits
 from relay.stream import ask
 from relay.wire.origin import Origin
 from relay.wire.upstreams import Upstreams

@@ -10,8 +10,8 @@ from dataclasses import fields
 from types import MappingProxyType
 
 from gateway.config import GatewayConfig
-from relay.answer import Limits
 from relay.errors import ApiError
+from relay.limits import Limits
 
 # The code of the error -> which limit that was.
 FIRED = MappingProxyType({

@@ -36,8 +36,8 @@ from node.telemetry.metrics import Metrics
 from node.telemetry.throughput import Throughput
 from node.wanted import Place
 from registry.keys import NodeKey
-from relay.answer import Limits
 from relay.call import BodyLimits
+from relay.limits import Limits
 from relay.options import parse_listen
 from relay.serving import serve
 

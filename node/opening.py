@@ -24,8 +24,8 @@ from node.residents.tenant import Tenant
 from node.uri import EngineUri, WeightsUri
 from node.wanted import Opened, Place, Wanted
 from node.weights import Weights, open_weights
-from relay.answer import Limits
 from relay.endpoints import CHAT, COMPLETIONS, PROXY
+from relay.limits import Limits
 
 log = logging.getLogger("waypost.node")
 

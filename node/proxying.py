@@ -17,11 +17,11 @@ from node.next_life import outliving
 from node.pool import Pool
 from node.residents.tenant import Gone
 from relay import websockets
-from relay.answer import Limits
 from relay.call import BodyLimits
 from relay.endpoints import PROXY
 from relay.errors import Forbidden, unsupported
 from relay.http import MODEL
+from relay.limits import Limits
 from relay.proxy_call import checked
 from relay.proxying import ProxyCall, carry, read, send, telling
 from relay.target import ROUTE

@@ -18,7 +18,7 @@ from node.models import Profile
 from node.process import ProcessLimits
 from node.sizes.memory import Memory
 from node.weights import Weights
-from relay.answer import Limits
+from relay.limits import Limits
 
 
 @dataclass(frozen=True)

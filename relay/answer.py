@@ -7,34 +7,17 @@ asking (stream), carrying it to the client (stream), and connections (wire).
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass, replace
-from functools import cached_property
 from types import TracebackType
 from typing import Protocol, Self
 
 from relay.errors import BadUpstream, Reset
+from relay.limits import Limits
 from relay.wire.flow import Sink, Source
 
 EVENT_STREAM = "text/event-stream"
 _PASSED_BACK = ("Content-Type", "Content-Language", "Cache-Control")
 _ERROR_BODY_LIMIT_BYTES = 256 * 1024
 _HELD_BYTES = 1024 * 1024  # of an answer that is not a stream: so long another upstream can still be asked
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Named time limits, in seconds. There is none on the length of a stream that goes on."""
-
-    connect_s: float = 5.0
-    head_s: float = 600.0  # a long prefill, or a whole answer that is not streamed, comes before the first byte
-    gap_s: float = 120.0  # between two pieces of a stream
-    first_token_s: float = 300.0  # of a stream, since it was asked for
-    queue_s: float = 10.0  # for those who say that they are busy, and when to come back
-
-    @cached_property
-    def of_stream(self) -> Limits:
-        """The same, where the head may come with the first token and no sooner."""
-        return replace(self, head_s=min(self.head_s, self.first_token_s))
 
 
 class Answer(Protocol):

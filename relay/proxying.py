@@ -16,8 +16,9 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from relay.answer import EVENT_STREAM, Limits, Relayed
+from relay.answer import EVENT_STREAM, Relayed
 from relay.errors import ApiError, BadUpstream, from_upstream
+from relay.limits import Limits
 from relay.proxy_call import METHODS, PEERS_MODEL_HEADER, SAFE, Body, ProxyCall, is_websocket, once, read
 from relay.reaching import patience, reaching
 from relay.web_source import WebSource

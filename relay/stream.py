@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from relay.answer import EVENT_STREAM, Answer, Limits, Relayed
+from relay.answer import EVENT_STREAM, Answer, Relayed
 from relay.call import Call
 from relay.errors import ApiError, BadUpstream, Reset
 from relay.events import Dialect, Ending
+from relay.limits import Limits
 from relay.wire.heads import question_head
 from relay.wire.inbound import Inbound
 from relay.wire.origin import Origin

@@ -16,8 +16,8 @@ import aiohttp
 from aiohttp import WSCloseCode, WSMsgType, web
 from yarl import URL
 
-from relay.answer import Limits
 from relay.errors import ApiError, BadRequest, BadUpstream, from_upstream
+from relay.limits import Limits
 from relay.proxying import ERROR_HEADER
 from relay.reaching import reaching
 

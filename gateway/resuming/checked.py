@@ -5,16 +5,19 @@ Its hot path is one event like the last one but for its text. Not here: the rest
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from math import inf
 from typing import NoReturn
 
 from gateway.resuming import events
 from gateway.resuming.events import Parsed
 from gateway.resuming.said import TEXTS, Said
-from relay.errors import ApiError, Reset
+from relay.errors import ApiError, Reset, UpstreamTimeout
 from relay.wire.flow import Sink
 from relay.wire.through import Before
 
+ENDS_WITHIN_S = 2.0  # once every choice has its finish_reason, nothing but usage and the mark of the end may come
 _TAIL_BYTES = 4096
 _NONE = b"\xff"  # no event begins so
 _QUOTE, _ESCAPE = b'"', b"\\"
@@ -22,21 +25,27 @@ _MARKED = "surrogateescape"
 
 
 class Checked(Before):
-    """`on_finished` is called once, when all but the end of the stream has been told. `tail` are the last events.
+    """`on_finished` is called when all but the end of the stream has been told. `tail` are the last events. `quiet_s`:
+    for so long comments and empty events alone count as a sign of life, once anything was said.
 
     `write` raises ApiError for what is not to be passed on; what came before it has been.
     """
 
-    __slots__ = ("_after", "_before", "_main", "_on_finished", "_part", "said", "tail")
+    __slots__ = (
+        "_after", "_before", "_main", "_on_finished", "_part", "_quiet_s", "_spoke_at", "_tokens", "said", "tail"
+    )  # fmt: skip
 
-    def __init__(self, sink: Sink, said: Said, on_finished: Callable[[], None]) -> None:
+    def __init__(self, sink: Sink, said: Said, on_finished: Callable[[], None], quiet_s: float = inf) -> None:
         super().__init__(sink)
         self.said = said
         self.tail = b""
         self._main = said.main
         self._before = _NONE  # all of an event before its text, once one was seen, and after it
         self._after = b""
-        self._part = b""  # of an event whose end has not come
+        self._part = bytearray()  # of an event whose end has not come
+        self._quiet_s = quiet_s
+        self._spoke_at = time.monotonic()  # as far as it has been looked at
+        self._tokens = said.tokens  # that were told then
         self._on_finished = on_finished
 
     def __repr__(self) -> str:
@@ -66,31 +75,49 @@ class Checked(Before):
         self._write(events.DONE_EVENT)
 
     def _take(self, piece: bytes) -> None:
-        whole, self._part = events.split(self._part + piece)
+        finished, spoke = self.said.finished, not self.said.anything
         passed: list[bytes] = []
         try:
-            for event in whole:
+            for event in events.gather(self._part, piece):
                 if not self.said.done:
-                    self._take_event(event, passed)
+                    spoke |= self._take_event(event, passed)
         finally:
             if told := b"".join(passed):
                 self._write(told)
+        self._heed_silence(finished, spoke or self.said.tokens != self._tokens)
 
-    def _take_event(self, event: bytes, passed: list[bytes]) -> None:
+    def _heed_silence(self, finished: bool, spoke: bool) -> None:
+        """What keeps a connection open does not keep an answer alive. `finished`: before this piece came."""
+        now = time.monotonic()
+        if spoke and not finished:
+            self._spoke_at, self._tokens = now, self.said.tokens
+        elif now - self._spoke_at > (ENDS_WITHIN_S if finished else self._quiet_s):
+            raise UpstreamTimeout("The upstream gave signs of life, and nothing else.", code="gap_timeout")
+
+    def _take_event(self, event: bytes, passed: list[bytes]) -> bool:
+        """Whether it said anything."""
         payload = events.payload(event)
         if payload is None:
-            passed.append(event)
-        elif payload.strip() == events.DONE:
-            if not self.said.finished:
+            if events.is_comment(event):
+                passed.append(event)
+            return False
+        if payload.strip() == events.DONE:
+            if not self.said.may_be_done:
                 _unfinished()
             self.said.done = True
+            self._before = _NONE
             passed.append(event)
-        else:
-            told = self._told(event, events.parse(payload))
-            passed.append(told)
-            if self.said.finished:
-                self.tail = (self.tail + told)[-_TAIL_BYTES:]
-                self._on_finished()
+            self._on_finished()
+            return False
+        parsed = events.parse(event, payload)
+        if parsed.get("choices") is None and parsed.get("usage") is None:
+            raise events.garbage("an event has no 'choices'")
+        told = self._told(event, parsed)
+        passed.append(told)
+        if self.said.finished:
+            self.tail = (self.tail + told)[-_TAIL_BYTES:]
+            self._on_finished()
+        return self.said.tokens != self._tokens or events.speaks(parsed)
 
     def _told(self, event: bytes, parsed: Parsed) -> bytes:
         """What is passed on of an event, which has then been said."""
@@ -104,8 +131,8 @@ class Checked(Before):
         if not choices or len(choices) != 1 or self.said.exact or event.count(b"\n") != 2:
             return
         choice = choices[0]
-        delta = choice.get("delta", choice)
-        name = next((name for name in TEXTS if delta.get(name)), None)
+        delta = choice if choice.get("delta") is None else choice["delta"]
+        name = next((name for name in TEXTS if isinstance(delta.get(name), str) and delta[name]), None)
         if name is None or choice.get("finish_reason") is not None or parsed.get("usage") is not None:
             return
         head, key, rest = event.partition(b'"%b":"' % name.encode())

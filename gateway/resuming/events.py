@@ -16,7 +16,11 @@ from relay.errors import ApiError, BadUpstream, from_upstream
 DONE = b"[DONE]"
 DONE_EVENT = b"data: [DONE]\n\n"
 _LIMIT_BYTES = 4 * 1024 * 1024  # of one event
-_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_END = re.compile(rb"\n\r?\n|\r\r")
+_END_BYTES = 3
+_ERROR_EVENT = re.compile(rb"(?:^|[\r\n])event: ?error[\r\n]")
+_ERROR_LINE = b"error:"  # as llama-server once told of errors
+_BOM = b"\xef\xbb\xbf"
 _STATUSES = {  # by `type`, where an error does not say its status
     "invalid_request_error": 400,
     "exceed_context_size_error": 400,
@@ -30,24 +34,45 @@ Parsed = dict[str, Any]
 
 def split(data: bytes) -> tuple[list[bytes], bytes]:
     """Whole events, each with its empty line, and what has begun. Raises BadUpstream for one without an end."""
+    part = bytearray()
+    return gather(part, data), bytes(part)
+
+
+def gather(part: bytearray, piece: bytes) -> list[bytes]:
+    """The events that `piece` brings to their end. `part`, an event that has begun, becomes the one that has now.
+
+    Costs what `piece` is long, however long the event. Raises BadUpstream for one without an end.
+    """
+    if not part and 0 < piece.find(b"\n\n") == len(piece) - 2 and b"\r" not in piece:
+        return [piece]  # as nearly all are
+    seen = max(0, len(part) - _END_BYTES)
+    part += piece
     found, at = [], 0
-    for end in _END.finditer(data):
-        found.append(data[at : end.end()])
+    for end in _END.finditer(part, seen):
+        found.append(bytes(part[at : end.end()]))
         at = end.end()
-    rest = data[at:]
-    if len(rest) > _LIMIT_BYTES:
+    del part[:at]
+    if len(part) > _LIMIT_BYTES:
         raise garbage("an event has no end")
-    return found, rest
+    return found
 
 
 def payload(event: bytes) -> bytes | None:
-    """What an event says; None for a comment."""
-    said = [line[5:].removeprefix(b" ") for line in event.splitlines() if line.startswith(b"data:")]
+    """What an event says; None for a comment, and for one that says nothing."""
+    if event.startswith(_ERROR_LINE):
+        return b'{"error":%b}' % event.removeprefix(_ERROR_LINE)
+    lines = event.removeprefix(_BOM).splitlines()
+    said = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")]
     return b"\n".join(said) or None
 
 
-def parse(said: bytes) -> Parsed:
-    """An event's JSON. Raises BadUpstream for anything else, and the error that it tells."""
+def is_comment(event: bytes) -> bool:
+    """Whether an event that says nothing is worth passing on: SDKs read an empty one as broken JSON."""
+    return event.removeprefix(_BOM).lstrip(b"\r\n").startswith(b":")
+
+
+def parse(event: bytes, said: bytes) -> Parsed:
+    """An event's JSON, `said`. Raises BadUpstream for anything else, and the error that it tells, however it does."""
     try:
         parsed = orjson.loads(said)
     except orjson.JSONDecodeError as error:
@@ -56,6 +81,8 @@ def parse(said: bytes) -> Parsed:
         raise garbage("an event is not a JSON object")
     if parsed.get("error") is not None:
         raise error_of(parsed["error"], said)
+    if parsed.get("object") == "error" or (b"event:" in event and _ERROR_EVENT.search(event)):
+        raise error_of(parsed, orjson.dumps({"error": parsed}))
     return parsed
 
 
@@ -77,6 +104,15 @@ def choices_of(parsed: Parsed) -> Iterator[tuple[int, Parsed, Parsed]]:
         if not isinstance(delta, dict):
             raise garbage("a choice's 'delta' is not an object")
         yield index, choice, delta
+
+
+def speaks(parsed: Parsed) -> bool:
+    """Whether a choice says more than its role, or ends. Raises BadUpstream as `choices_of` does."""
+    for _, choice, delta in choices_of(parsed):
+        told = any(value not in (None, "", []) for name, value in delta.items() if name != "role")
+        if told or choice.get("finish_reason") is not None:
+            return True
+    return False
 
 
 def written(parsed: Parsed) -> bytes:

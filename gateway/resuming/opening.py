@@ -11,9 +11,11 @@ import orjson
 
 from gateway.resuming import events
 from gateway.resuming.events import Parsed
-from relay.answer import Limits, Relayed
+from relay.answer import Relayed
 from relay.errors import Reset, UpstreamTimeout
+from relay.limits import Limits
 
+_LIMIT_BYTES = 4 * 1024 * 1024  # of all that comes before the first token
 _PRELUDES = (
     "response.created", "response.queued", "response.in_progress", "response.output_item.added",
     "response.content_part.added", "message_start", "content_block_start", "ping",
@@ -25,7 +27,9 @@ async def opened(answer: Relayed, limits: Limits, asked_at: float) -> None:
 
     Raises ApiError: what the node said was wrong, or that it is no stream, ended or was silent.
     """
-    while not is_open(answer.first) and not is_patience(answer.first):
+    opening, seen = Opening(), 0
+    while not opening.take(answer.first[seen:]) and not opening.is_patience:
+        seen = len(answer.first)
         left_s = limits.first_token_s - (time.monotonic() - asked_at)
         try:
             more = left_s > 0 and await answer.more(left_s)
@@ -37,18 +41,40 @@ async def opened(answer: Relayed, limits: Limits, asked_at: float) -> None:
             raise _never_begun()
 
 
-def is_open(first: bytes) -> bool:
-    """Whether a token, a call or an end is among these events. Raises ApiError for an error, and for garbage."""
-    whole, _ = events.split(first)
-    for event in whole:
-        payload = events.payload(event)
-        if payload is None:
-            continue
-        if payload.strip() == events.DONE:
-            raise _never_begun()
-        if _tells(events.parse(payload)):
-            return True
-    return False
+class Opening:
+    """What has come of a stream so far, each event looked at once."""
+
+    __slots__ = ("_part", "_quiet", "_size")
+
+    def __init__(self) -> None:
+        self._part = bytearray()
+        self._size = 0
+        self._quiet = True  # nothing but comments has come
+
+    def __repr__(self) -> str:
+        return f"<Opening {self._size} bytes{' of comments' if self.is_patience else ''}>"
+
+    @property
+    def is_patience(self) -> bool:
+        """Whether these are comments, whole ones, and nothing else."""
+        return self._quiet and self._size > 0 and not self._part
+
+    def take(self, piece: bytes) -> bool:
+        """Whether a token, a call or an end is among the events. Raises ApiError for an error, and for garbage."""
+        self._size += len(piece)
+        if self._size > _LIMIT_BYTES:
+            raise events.garbage("it does not begin")
+        for event in events.gather(self._part, piece):
+            payload = events.payload(event)
+            if payload is None:
+                self._quiet = self._quiet and events.is_comment(event)
+                continue
+            self._quiet = False
+            if payload.strip() == events.DONE:
+                raise _never_begun()
+            if _tells(events.parse(event, payload)):
+                return True
+        return False
 
 
 def _tells(parsed: Parsed) -> bool:
@@ -60,17 +86,7 @@ def _tells(parsed: Parsed) -> bool:
             told = failed.get("error") if isinstance(failed, dict) else None
             raise events.error_of(told or {}, orjson.dumps({"error": told or {}}))
         return kind not in _PRELUDES
-    for _, choice, delta in events.choices_of(parsed):
-        told = any(value not in (None, "", []) for name, value in delta.items() if name != "role")
-        if told or choice.get("finish_reason") is not None:
-            return True
-    return False
-
-
-def is_patience(first: bytes) -> bool:
-    """Whether these are comments, whole ones, and nothing else."""
-    whole, part = events.split(first)
-    return bool(whole) and not part and all(event.startswith(b":") and events.payload(event) is None for event in whole)
+    return events.speaks(parsed)
 
 
 def _never_begun() -> Reset:

@@ -7,12 +7,13 @@ which way the rest is asked for (ways).
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from gateway.resuming import events
 from gateway.resuming.checked import Checked
 from gateway.resuming.events import Parsed
-from gateway.resuming.said import TEXTS, Channel, Said, ids_of, texts_of
+from gateway.resuming.said import TEXTS, Channel, Said, ids_of, place_of, texts_of
 from gateway.resuming.ways import Way
 from relay.errors import BadUpstream
 from relay.wire.flow import Sink
@@ -31,9 +32,17 @@ class Rest(Checked):
     __slots__ = ("_behind", "_counted", "_note", "joined")
 
     def __init__(
-        self, sink: Sink, said: Said, on_finished: Callable[[], None], way: Way, *, echoed: bool, note: str
+        self,
+        sink: Sink,
+        said: Said,
+        on_finished: Callable[[], None],
+        way: Way,
+        *,
+        echoed: bool,
+        note: str,
+        quiet_s: float = inf,
     ) -> None:
-        super().__init__(sink, said, on_finished)
+        super().__init__(sink, said, on_finished, quiet_s)
         self.joined = False
         self._note = note
         self._counted = said.tokens if way is Way.CONTINUE else 0  # which the other node counts as its prompt
@@ -59,7 +68,7 @@ class Rest(Checked):
             if rest is not None:
                 left.append(rest)
         usage = parsed.get("usage")
-        if not left and (usage is None or self.said.usage):
+        if not left and (usage is None or self.said.usage or self._behind):
             return None
         rest = {**parsed, **{name: self.said.shape[name] for name in ("id", "created") if name in self.said.shape}}
         if "choices" in parsed:
@@ -118,7 +127,7 @@ class Rest(Checked):
 
     def _same_id(self, index: int, call: Any) -> Any:
         """A call that was begun keeps its id."""
-        known = self.said.ids.get((index, "tool_calls", call.get("index", 0))) if isinstance(call, dict) else None
+        known = self.said.ids.get((index, "tool_calls", place_of(call))) if isinstance(call, dict) else None
         return {**call, "id": known} if known and call.get("id") else call
 
 
@@ -139,7 +148,7 @@ def _put(rest: Parsed, channel: Channel, left: str) -> None:
         return
     calls = []
     for call in rest["tool_calls"]:
-        if isinstance(call, dict) and call.get("index", 0) == channel[2]:
+        if isinstance(call, dict) and place_of(call) == channel[2]:
             function = {**call["function"], str(channel[3]): left}
             call = {**call, "function": function}
             if not any(function.get(name) for name in ("name", "arguments")):

@@ -23,7 +23,8 @@ class Said:
     """
 
     __slots__ = (
-        "_channels", "_main", "answers", "done", "exact", "finishes", "ids", "roles", "shape", "tokens", "usage"
+        "_channels", "_main", "answers", "begun", "done", "exact", "finishes", "ids", "roles", "shape", "tokens",
+        "usage",
     )  # fmt: skip
 
     def __init__(self, answers: int = 1) -> None:
@@ -32,6 +33,7 @@ class Said:
         self.done = False
         self.exact = answers > 1
         self.usage = False
+        self.begun: set[int] = set()  # choices
         self.finishes: dict[int, str] = {}
         self.ids: dict[Channel, str] = {}  # of tool calls: an engine draws them at random
         self.roles: set[int] = set()
@@ -59,7 +61,12 @@ class Said:
     @property
     def finished(self) -> bool:
         """Whether each choice has come to its end."""
-        return len(self.finishes) >= self.answers
+        return self.done or len(self.finishes) >= self.answers
+
+    @property
+    def may_be_done(self) -> bool:
+        """Whether the mark of the end may be believed. An engine that knows nothing of `n` gives one choice only."""
+        return bool(self.finishes) and self.begun <= self.finishes.keys()
 
     def of(self, channel: Channel) -> bytes | bytearray:
         if channel[0] == 0 and channel[1] in TEXTS:
@@ -77,16 +84,17 @@ class Said:
             self.shape = {name: parsed[name] for name in ("id", "object", "created", "model") if name in parsed}
         before = self.tokens
         for index, choice, delta in choices_of(parsed):
+            self.begun.add(index)
             self.exact = self.exact or index > 0
             if self._take_delta(index, delta):
                 self.tokens = before + 1
-            if choice.get("logprobs") is not None:
+            if choice.get("logprobs") is not None or not all(isinstance(delta.get(n), str | None) for n in TEXTS):
                 self.exact = True
             finish = choice.get("finish_reason")
             if finish is not None:
                 self.finishes[index] = str(finish)
-        if parsed.get("usage") is not None:
-            self.usage = True
+        if parsed.get("usage") is not None and self.finishes:
+            self.usage = True  # before that it is a running count, of which there are more to come
 
     def _take_delta(self, index: int, delta: Parsed) -> bool:
         told = False
@@ -126,7 +134,9 @@ def ids_of(index: int, delta: Parsed) -> list[tuple[Channel, str]]:
     if not isinstance(calls, list):
         return []
     return [
-        ((index, "tool_calls", _place(call)), call["id"]) for call in calls if isinstance(call, dict) and call.get("id")
+        ((index, "tool_calls", place_of(call)), call["id"])
+        for call in calls
+        if isinstance(call, dict) and call.get("id")
     ]
 
 
@@ -138,10 +148,11 @@ def _calls(index: int, calls: list[Any]) -> list[tuple[Channel, str]]:
             continue
         for name in ("name", "arguments"):
             if isinstance(function.get(name), str):
-                found.append(((index, "tool_calls", _place(call), name), function[name]))
+                found.append(((index, "tool_calls", place_of(call), name), function[name]))
     return found
 
 
-def _place(call: Parsed) -> int:
+def place_of(call: Parsed) -> int:
+    """Which of a choice's calls this is."""
     place = call.get("index", 0)
     return place if isinstance(place, int) else 0

@@ -16,24 +16,25 @@ from gateway.attempts import Attempts
 from gateway.failover import Failover
 from gateway.groups import Candidate
 from gateway.resuming import events
-from gateway.resuming.checked import Checked, is_final
+from gateway.resuming.checked import ENDS_WITHIN_S, Checked, is_final
 from gateway.resuming.events import Parsed
-from gateway.resuming.opening import is_patience, too_late
+from gateway.resuming.opening import too_late
 from gateway.resuming.rest import Disagrees, Rest
 from gateway.resuming.said import Said
-from gateway.resuming.ways import Way, Wish, answers_of, spent, ways
+from gateway.resuming.ways import Way, Wish, answers_of, is_same_model, may_go_on, spent, ways
 from gateway.search import ends_by_itself
 from gateway.tiers import Tiers
-from relay.answer import Limits, Relayed
+from relay.answer import Relayed
 from relay.call import Call
 from relay.endpoints import CHAT
 from relay.errors import ApiError, UpstreamTimeout
+from relay.limits import Limits
 from relay.wire.inbound import Inbound
 
 log = logging.getLogger("waypost.gateway")
 
 _MOST_JOINS = 16
-_ENDS_WITHIN_S = 2.0  # once every choice has its finish_reason, nothing but usage and the mark of the end may come
+_MOST_ASKED = 16  # at one break, before no more are looked for
 
 
 class Telling:
@@ -66,10 +67,10 @@ class Telling:
         self._resumed = resumed
         self._since = time.monotonic()
         self._said = Said(answers_of(call))
-        self._sink = Checked(inbound, self._said, self._hasten)
+        self._sink = Checked(inbound, self._said, self._hasten, limits.gap_s)
         self._way: Way | None = None
         self._left: list[tuple[Way, Call, bool]] = []  # with whether it is where it broke that is asked
-        self._joins = 0
+        self._joins = self._asked = 0
         self._died: Counter[str] = Counter()
         self._aside: set[tuple[Way, str]] = set()  # nodes that a way has led to for nothing
         self._break: ApiError | None = None
@@ -94,7 +95,7 @@ class Telling:
     async def _flow(self) -> ApiError | None:
         """Let the answer at hand flow; what broke it, unless all was told."""
         answer, sink, candidate = self._answer, self._sink, self._candidate
-        error: ApiError | None = None
+        error = None
         try:
             await self._begin(answer, sink)
             await answer.flow(sink)
@@ -112,17 +113,19 @@ class Telling:
         return error
 
     async def _begin(self, answer: Relayed, sink: Checked) -> None:
-        """Where nothing but comments has come, until the first token has: they are worth patience, and not for ever."""
-        if self._said.anything or not is_patience(answer.first):
-            return
-        last = time.monotonic() + max(self._limits.head_s, self._limits.first_token_s)
-        while not self._said.anything:
+        """What is there already, and what follows comments alone, or an end: both are worth waiting, for so long."""
+        said, limits = self._said, self._limits
+        last = time.monotonic() + max(limits.head_s, limits.first_token_s)
+        while True:
             sink.write(answer.first)
             answer.first = b""
-            left_s = last - time.monotonic()
+            if said.anything and not said.finished:
+                return
+            left_s = ENDS_WITHIN_S if said.finished else min(last - time.monotonic(), limits.gap_s)
             if left_s <= 0:
                 raise too_late()
-            if not await answer.more(min(left_s, self._limits.gap_s)):
+            await sink.room()
+            if not answer.streamed or not await answer.more(left_s):
                 return
 
     async def _go_on(self, error: ApiError) -> bool:
@@ -139,6 +142,7 @@ class Telling:
             self._attempts.broke(self._candidate, error)
             self._died[node] += 2 if isinstance(error, UpstreamTimeout) else 1
             found = ways(self._call, self._said, self._wish, time.monotonic() - self._since)
+            self._asked = 0
             self._left = [(way, call, there) for there in (False, True) for way, call in found]
         while self._left and self._joins < _MOST_JOINS:
             if await self._ask(*self._left[0]):
@@ -148,8 +152,8 @@ class Telling:
 
     async def _ask(self, way: Way, call: Call, there: bool) -> bool:
         """Of each node once, whatever it says: what it refuses is our question, and not the client's."""
-        found = None
-        while found is None:
+        found: tuple[Candidate, Relayed] | None = None
+        while found is None and self._asked < _MOST_ASKED:
             tiers = self._tiers_for(way, there)
             if not tiers:
                 return False
@@ -162,17 +166,23 @@ class Telling:
                 log.info("%s cannot go on by %s: %.200s", call.request_id, way.value, error.message)
                 if len(self._aside) == before:
                     return False
+        if found is None:
+            return False
         self._candidate, self._answer = found
         self._joins += 1
         self._way = way
-        if self._said.shape:
-            echoed = way is not Way.CONTINUE or call.endpoint is CHAT
-            self._sink = Rest(self._inbound, self._said, self._hasten, way, echoed=echoed, note=self._note(way))
-        else:
-            self._sink = Checked(self._inbound, self._said, self._hasten)
+        self._sink = self._sink_of(way, call)
         return True
 
+    def _sink_of(self, way: Way, call: Call) -> Checked:
+        said, gap_s = self._said, self._limits.gap_s
+        if not (said.shape or said.anything):
+            return Checked(self._inbound, said, self._hasten, gap_s)
+        echoed = way is not Way.CONTINUE or call.endpoint is CHAT
+        return Rest(self._inbound, said, self._hasten, way, echoed=echoed, note=self._note(way), quiet_s=gap_s)
+
     async def _ask_one(self, way: Way, call: Call, candidate: Candidate) -> Relayed:
+        self._asked += 1
         try:
             return await self._failover.ask(call, candidate)
         except ApiError as error:
@@ -185,15 +195,15 @@ class Telling:
     def _tiers_for(self, way: Way, there: bool) -> list[list[Candidate]]:
         """Who may go on: the same model elsewhere, then other models that were named; or where it broke, once more."""
         known = self._known()
-        home = [tier for tier in known if _is_same(self._first, tier[0])]
-        fit = [c for tier in home for c in tier if _may(way, self._first, c) and (way, c.node) not in self._aside]
+        home = [tier for tier in known if is_same_model(self._first, tier[0])]
+        fit = [c for tier in home for c in tier if may_go_on(way, self._first, c) and (way, c.node) not in self._aside]
         if there:
             again = [candidate for candidate in fit if self._died[candidate.node] == 1]
             return [again] if again else []
         out = self._died.keys() | {node for each, node in self._aside if each is way}
         tiers = [fit]
         if way is not Way.REPLAY:
-            tiers += [[c for c in tier if _may(way, c, c)] for tier in known if tier not in home]
+            tiers += [[c for c in tier if may_go_on(way, c, c)] for tier in known if tier not in home]
         tiers = [[c for c in tier if c.node not in out] for tier in tiers]
         return [tier for tier in tiers if tier]
 
@@ -210,9 +220,10 @@ class Telling:
         return f"resumed {how} {where}"
 
     def _lacks_its_end_alone(self, error: ApiError) -> bool:
-        """Whether all the tokens that were asked for have been told."""
+        """Whether all the tokens that were asked for have been told, by an engine whose events are tokens."""
         said = self._said
-        return self._wish != "off" and not is_final(error) and not said.exact and spent(self._call, said)
+        counted = self._wish != "off" and self._candidate.offer.resume and not said.exact
+        return counted and not is_final(error) and spent(self._call, said)
 
     def _finish_here(self) -> None:
         nothing: Parsed = {"delta": {}} if self._call.endpoint is CHAT else {"text": ""}
@@ -222,21 +233,4 @@ class Telling:
         self._sink.end()
 
     def _hasten(self) -> None:
-        self._answer.hasten(_ENDS_WITHIN_S)
-
-
-def _is_same(first: Candidate, other: Candidate) -> bool:
-    """Whether both are the same model: as tiers have it, by its name and its weights."""
-    mine, theirs = first.offer, other.offer
-    return (mine.model, mine.weights_sha256) == (theirs.model, theirs.weights_sha256)
-
-
-def _may(way: Way, first: Candidate, other: Candidate) -> bool:
-    """Whether `other` may go on with what `first` began."""
-    if way is Way.AGAIN:
-        return True
-    mine, theirs = first.offer, other.offer
-    same = (mine.weights_sha256, mine.template_sha256, mine.engine) == (
-        theirs.weights_sha256, theirs.template_sha256, theirs.engine
-    )  # fmt: skip
-    return same and (way is Way.REPLAY or theirs.resume)
+        self._answer.hasten(ENDS_WITHIN_S)

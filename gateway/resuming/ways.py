@@ -14,13 +14,14 @@ from typing import Any, Literal
 
 import orjson
 
+from gateway.groups import Candidate
 from gateway.resuming.said import Said
 from relay.call import Call
 from relay.endpoints import CHAT, COMPLETIONS
 
 Wish = Literal["auto", "replay", "continue", "off"]
 
-_LONG_S = 15.0  # an answer that has taken longer is rather continued than replayed
+_LONG_S = 10.0  # an answer that has taken longer is rather continued than replayed
 _ENDPOINTS = (CHAT.name, COMPLETIONS.name)
 # With these only the answer from its start is exact: a grammar begins where the answer does, a call may follow.
 _FROM_THE_START = (
@@ -73,6 +74,23 @@ def spent(call: Call, said: Said) -> bool:
     """Whether the answer has had all the tokens that it may have, so that nothing but its end is missing."""
     fields = _fields(call)
     return any(_is_count(fields.get(name)) and fields[name] <= said.tokens for name in _BUDGETS)
+
+
+def is_same_model(first: Candidate, other: Candidate) -> bool:
+    """Whether both are the same model: as tiers have it, by its name and its weights."""
+    mine, theirs = first.offer, other.offer
+    return (mine.model, mine.weights_sha256) == (theirs.model, theirs.weights_sha256)
+
+
+def may_go_on(way: Way, first: Candidate, other: Candidate) -> bool:
+    """Whether `other` may go on with what `first` began."""
+    if way is Way.AGAIN:
+        return True
+    mine, theirs = first.offer, other.offer
+    same = (mine.weights_sha256, mine.template_sha256, mine.engine) == (
+        theirs.weights_sha256, theirs.template_sha256, theirs.engine
+    )  # fmt: skip
+    return same and (way is Way.REPLAY or theirs.resume)
 
 
 def _is_repeatable(fields: Mapping[str, Any]) -> bool:

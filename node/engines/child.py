@@ -13,10 +13,11 @@ import aiohttp
 
 from node.engines.engine import Door
 from node.process import Process, ProcessLimits
-from relay.answer import Answer, Limits, Relayed
+from relay.answer import Answer, Relayed
 from relay.call import Call
 from relay.errors import ApiError, from_upstream
 from relay.http import make_connector, make_session
+from relay.limits import Limits
 from relay.stream import ask
 from relay.wire.origin import Origin
 from relay.wire.upstreams import Upstreams

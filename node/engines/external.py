@@ -18,10 +18,11 @@ from node.engines.engine import Door, EngineError
 from node.engines.external_body import renamed
 from node.engines.external_faults import Faults
 from node.engines.external_watch import Watched, exposed, look
-from relay.answer import Answer, Limits, Relayed
+from relay.answer import Answer, Relayed
 from relay.call import Call
 from relay.errors import ConnectFailed, Reset, Unavailable
 from relay.http import make_connector, make_session
+from relay.limits import Limits
 from relay.stream import ask
 from relay.wire.origin import Origin
 from relay.wire.upstreams import Upstreams

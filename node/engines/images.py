@@ -29,11 +29,12 @@ from node.engines.image_request import check, jobs_of
 from node.engines.program import Carried, Found, find
 from node.pictures import Pictures
 from node.process import ProcessLimits
-from relay.answer import EVENT_STREAM, Answer, Limits, Made
+from relay.answer import EVENT_STREAM, Answer, Made
 from relay.call import Call
 from relay.errors import BadRequest, BadUpstream, TooLarge, UpstreamTimeout
 from relay.form import Form, Part
 from relay.image_input import LEAST_SIDE, MOST_SIDE, ImageWish, edit_images, edit_mask, read_edit, read_generation
+from relay.limits import Limits
 
 _CARRIED = Carried("sd-server", "stable-diffusion-cpp-python", "stable-diffusion.cpp", "--sd-server")
 _UPLOADS_LIMIT_BYTES = 128 * 1024 * 1024  # all pictures of a request, as they are sent on

@@ -29,10 +29,11 @@ from node.gguf import Pooling
 from node.model_config import ModelConfig
 from node.process import ProcessLimits
 from node.sizes.sizing import Sizing
-from relay.answer import Answer, Limits, Made
+from relay.answer import Answer, Made
 from relay.call import Call, parse_object
 from relay.endpoints import EMBEDDINGS, RERANK
 from relay.errors import ApiError, BadRequest
+from relay.limits import Limits
 
 _CARRIED = Carried("llama-server", "llama-cpp-python", "llama.cpp", "--llama-server")
 _WORKERS_S = 30.0

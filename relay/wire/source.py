@@ -6,6 +6,7 @@ Not here: the connection (upstream), and what the answer means (relay.answer).
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from typing import TYPE_CHECKING
 
 from relay.errors import Reset
@@ -23,6 +24,7 @@ class Arriving:
 
     __slots__ = (
         "_error",
+        "_gap_s",
         "_held",
         "_held_bytes",
         "_line",
@@ -38,6 +40,7 @@ class Arriving:
         self._line: Upstream | None = line  # as long as more is to come
         self._error: BaseException | None = None
         self._sink: Sink | None = None  # while the answer flows
+        self._gap_s = inf  # for that
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._waiter: asyncio.Future[None] | None = None
@@ -80,11 +83,12 @@ class Arriving:
         return self._taken()
 
     async def flow(self, sink: Sink, gap_s: float) -> None:
+        self._gap_s = gap_s
         line = await self._catch_up(sink)
         if line is None:
             return
         self._sink = sink
-        line.splice(sink, gap_s)
+        line.splice(sink, self._gap_s)
         try:
             await self._wake()
         finally:
@@ -95,6 +99,7 @@ class Arriving:
             raise self._error
 
     def hasten(self, gap_s: float) -> None:
+        self._gap_s = min(gap_s, self._gap_s)
         if self._line is not None and self._sink is not None:
             self._line.hasten(gap_s)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
-from relay.answer import Limits
 from relay.errors import ApiError
+from relay.limits import Limits
 from relay.wire.channel import Channel, nowhere
 from relay.wire.phase import Phase
 from relay.wire.reading import HEAD_LIMIT_BYTES, MALFORMED, Reading

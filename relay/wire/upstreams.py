@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 
 from aiohttp.abc import AbstractResolver
 
-from relay.answer import Limits
 from relay.errors import ConnectFailed, Reset
+from relay.limits import Limits
 from relay.wire.dialer import Dialer
 from relay.wire.flow import Source
 from relay.wire.origin import Origin

@@ -13,9 +13,9 @@ from gateway.config import GatewayConfig, ModelLimits
 from gateway.limits import FIRED, LimitsOf, fired
 from gateway.metrics import Metrics
 from gateway.workers.counts import added, lasting, part, text
-from relay.answer import Limits
 from relay.configuring import OptionError, Sources
 from relay.errors import ApiError, ConnectFailed, TooManyRequests, UpstreamTimeout, from_upstream
+from relay.limits import Limits
 
 BARE: dict[str, Any] = {"registry": ("sqlite:///r.db",), "trust": ("any",)}
 TOP = '[gateway]\nregistry = ["sqlite:///r.db"]\ntrust = ["any"]\n'

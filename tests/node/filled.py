@@ -27,7 +27,7 @@ from node.sizes.memory import Memory
 from node.sizes.sizing import Sizing, size
 from node.uri import WeightsUri
 from node.weights import open_weights
-from relay.answer import Limits
+from relay.limits import Limits
 
 _START_S = 120.0
 _BRIM = 0.96  # of the context; a few words are answered

@@ -20,9 +20,9 @@ from node.engines.image_flags import ImageSizing
 from node.engines.images import ImageEngine, find_image_build
 from node.pictures import Pictures
 from node.process import ProcessLimits
-from relay.answer import Limits
 from relay.call import BodyLimits, Call
 from relay.endpoints import EDITS, IMAGES, Endpoint
+from relay.limits import Limits
 from relay.stream import relay
 from relay.wire.inbound import Inbound
 from relay.wire.routes import Handler

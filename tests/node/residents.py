@@ -14,7 +14,7 @@ from node.process import ProcessLimits
 from node.residents.residency import Residency
 from node.sizes.memory import Memory
 from node.sizes.sizing import Sizing
-from relay.answer import Limits
+from relay.limits import Limits
 
 
 def fake_engine(folder: Path, program: Path, name: str, *flags: str, start_s: float = 600.0) -> LlamaEngine:

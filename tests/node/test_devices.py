@@ -22,7 +22,7 @@ from node.life import State
 from node.model_config import ModelConfig
 from node.process import ProcessLimits
 from node.sizes.sizing import Sizing
-from relay.answer import Limits
+from relay.limits import Limits
 from tests.node.agent import agent, chat
 from tests.node.test_rpc import worker
 from tests.programs import free_port

@@ -17,7 +17,7 @@ from node.engines.llama_refusals import refusal
 from node.life import State
 from node.process import ProcessLimits
 from node.sizes.sizing import Sizing
-from relay.answer import Limits
+from relay.limits import Limits
 from tests.node.tiny_model import write_model
 
 LIMIT_S = 60

@@ -8,7 +8,7 @@ from node.publishing.offers import Offered, Offers, without_warmth
 from node.residents.tenant import Tenant
 from node.sizes.memory import Memory
 from registry.advert import Offer
-from relay.answer import Limits
+from relay.limits import Limits
 
 
 def model(name: str, slots: int = 2) -> Served:

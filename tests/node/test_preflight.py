@@ -21,8 +21,8 @@ from node.process import ProcessLimits
 from node.proving.preflight import PreflightError, Probe, probe, prove
 from node.proving.questions import QUESTIONS, question_for, speed
 from node.sizes.memory import Memory
-from relay.answer import Limits
 from relay.endpoints import ENDPOINTS
+from relay.limits import Limits
 from tests.node.elsewhere import KEY, UPSTREAM, stand_in
 from tests.programs import ROOT
 

@@ -12,10 +12,11 @@ import orjson
 import pytest
 
 from node.telemetry.throughput import WINDOW_S, Rates, Throughput
-from relay.answer import Answer, Limits, Made
+from relay.answer import Answer, Made
 from relay.call import Call
 from relay.endpoints import ENDPOINTS
 from relay.errors import Reset
+from relay.limits import Limits
 from relay.stream import ask
 from relay.wire.origin import Origin
 from relay.wire.upstreams import Upstreams

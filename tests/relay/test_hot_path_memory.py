@@ -15,9 +15,9 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 from aiohttp import web
 
-from relay.answer import Limits
 from relay.call import BodyLimits, Call
 from relay.endpoints import ENDPOINTS
+from relay.limits import Limits
 from relay.stream import ask, relay
 from relay.wire.inbound import Inbound
 from relay.wire.origin import Origin

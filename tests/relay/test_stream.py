@@ -11,9 +11,10 @@ import orjson
 import pytest
 from aiohttp import web
 
-from relay.answer import Limits, Made
+from relay.answer import Made
 from relay.call import BodyLimits, Call
 from relay.endpoints import CHAT, EMBEDDINGS, TRANSCRIPTIONS, Endpoint
+from relay.limits import Limits
 from relay.stream import ask, relay
 from relay.wire.inbound import Inbound
 from relay.wire.origin import Origin

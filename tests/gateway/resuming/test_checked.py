@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gateway.resuming.checked import is_final
-from relay.errors import ApiError, BadUpstream, Reset, TooManyRequests
+from gateway.resuming.events import gather
+from gateway.resuming.opening import Opening
+from relay.errors import ApiError, BadUpstream, Reset, TooManyRequests, Unavailable
 from tests.gateway.resuming.chunks import DONE, Heard, event, finish, role, usage, word
 
 WHOLE = (role(), word("Once"), word(" upon"), word(" a time"), finish(), usage(3, 4), DONE)
@@ -55,6 +57,42 @@ def test_an_event_that_is_cut_is_not_passed_on() -> None:
         heard.sink.end()
 
 
+@pytest.mark.parametrize("size", [1, 5, 10_000])
+def test_an_empty_line_may_end_otherwise_than_the_one_before(size: int) -> None:
+    raw, heard = b"".join(WHOLE).replace(b"\n\n", b"\n\r\n"), Heard()
+    heard.first(*(raw[at : at + size] for at in range(0, len(raw), size)))
+    assert heard.basin.bytes == raw
+    assert heard.said.text == "Once upon a time"
+
+
+def test_a_mark_before_the_first_event_hides_no_text() -> None:
+    heard = Heard()
+    heard.first(b"\xef\xbb\xbf" + word("Once"), word(" upon"))
+    assert heard.said.text == "Once upon"
+
+
+@pytest.mark.parametrize("empty", [b"data:\n\n", b"data: \r\n\r\n", b"event: ping\n\n", b"id: 7\n\n", b"\n\n"])
+def test_an_event_that_says_nothing_is_not_passed_on(empty: bytes) -> None:
+    """SDKs would read it as JSON."""
+    heard = Heard()
+    heard.first(*(each for piece in WHOLE for each in (empty, piece)))
+    assert heard.basin.bytes == b"".join(WHOLE)
+
+
+def test_text_behind_the_end_is_not_passed_on() -> None:
+    heard = Heard()
+    heard.first(*WHOLE, word(" and"), word(" more"))
+    assert heard.basin.bytes == b"".join(WHOLE)
+
+
+def test_a_long_event_in_small_pieces_is_looked_at_once() -> None:
+    part, long = bytearray(), b"data: " + b"x" * 1_000_000
+    for at in range(0, len(long), 20):
+        assert gather(part, long[at : at + 20]) == []
+    assert gather(part, b"\n\ndata: y") == [long + b"\n\n"]
+    assert part == b"data: y"
+
+
 @pytest.mark.parametrize(
     "garbage",
     [
@@ -62,6 +100,8 @@ def test_an_event_that_is_cut_is_not_passed_on() -> None:
         b"data: nothing\n\n",
         b"data: [1]\n\n",
         b"data: \xff\xfe\n\n",
+        b"data: {}\n\n",
+        b'data: {"id": "first", "choices": null}\n\n',
         b'data: {"choices": 7}\n\n',
         b'data: {"choices": [7]}\n\n',
         b'data: {"choices": [{"index": "a", "delta": {}}]}\n\n',
@@ -117,6 +157,25 @@ def test_an_error_event_is_the_nodes_word_and_not_passed_on(error: bytes, status
     assert b"error" not in heard.basin.bytes
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        b'data: {"object":"error","message":"no memory","code":503}\n\n',
+        b'event: error\ndata: {"message":"no memory","code":503}\n\n',
+        b'id: 1\r\nevent:error\r\ndata: {"message":"no memory","code":503}\r\n\r\n',
+        b'error: {"message":"no memory","code":503}\n\n',
+    ],
+    ids=["an object", "a named event", "a named event, CRLF", "a line"],
+)
+def test_an_error_may_be_told_in_other_ways(told: bytes) -> None:
+    heard = Heard()
+    with pytest.raises(Unavailable) as raised:
+        heard.first(role(), told)
+    assert raised.value.message == "no memory"
+    with pytest.raises(Unavailable):
+        Opening().take(role() + told)
+
+
 def test_a_refusal_that_ends_by_itself_is_no_final_one() -> None:
     assert not is_final(TooManyRequests("later"))
 
@@ -149,6 +208,17 @@ def test_each_of_several_choices_has_its_own_end() -> None:
     heard.sink.end()
     assert heard.said.done
     assert heard.said.exact
+
+
+def test_a_mark_of_the_end_is_believed_where_all_that_began_has_ended() -> None:
+    heard = Heard(answers=2)
+    heard.first(word("a"), finish(), DONE)
+    heard.sink.end()
+    assert heard.basin.bytes.endswith(DONE)
+    heard = Heard(answers=2)
+    heard.first(word("a"), word("b", index=1), finish())
+    with pytest.raises(Reset):
+        heard.first(DONE)
 
 
 def test_more_than_plain_text_is_marked() -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from gateway.resuming.opening import is_open, is_patience
+from gateway.resuming.opening import Opening
 from relay.errors import ApiError, BadUpstream, Reset, Unavailable
 from tests.gateway.resuming.chunks import DONE, call, delta, event, finish, role, word
+
+
+def is_open(first: bytes) -> bool:
+    return Opening().take(first)
 
 
 @pytest.mark.parametrize(
@@ -66,4 +70,6 @@ def test_streams_of_the_other_apis_begin_with_more_than_their_prelude() -> None:
     [(b": loading\n\n", True), (b": a\n\n: b\n\n", True), (b": lo", False), (b": a\n\n" + role(), False), (b"", False)],
 )
 def test_comments_alone_ask_for_patience(first: bytes, expected: bool) -> None:
-    assert is_patience(first) is expected
+    opening = Opening()
+    opening.take(first)
+    assert opening.is_patience is expected

@@ -171,3 +171,37 @@ def test_each_choice_goes_on_by_itself() -> None:
     assert [c["finish_reason"] for parsed in heard.parsed for c in parsed["choices"] if c["finish_reason"]] == [
         "stop"
     ] * 2
+
+
+def running(text: str, generated: int, id: str = "first") -> bytes:
+    """A word, with the count so far."""
+    return word(text, id).replace(
+        b'"object"', b'"usage":{"prompt_tokens":3,"completion_tokens":%d},"object"' % generated
+    )
+
+
+def test_a_running_count_of_tokens_does_not_take_the_last_ones_place() -> None:
+    heard = Heard()
+    heard.first(role(), running("Once", 1), running(" upon", 2))
+    heard.then(
+        role("b"), *(running(text, at, "b") for at, text in enumerate(WORDS, 1)), finish(id="b"), usage(3, 8, "b")
+    )
+    assert heard.text == TEXT
+    assert heard.parsed[-1]["usage"]["completion_tokens"] == 8
+    assert heard.parsed[-1]["choices"] == []
+
+
+def test_a_count_before_it_has_caught_up_is_not_shown() -> None:
+    heard = begun(2)
+    shown = heard.basin.bytes
+    heard.then(role("b"), usage(3, 0, "b"), word("Once", "b"))
+    assert heard.basin.bytes == shown
+
+
+@pytest.mark.parametrize("place", [[], {}, None, "0"])
+def test_a_calls_place_that_is_none_harms_nobody(place: object) -> None:
+    began = delta(tool_calls=[{"index": place, "id": "x", "function": {"name": "look", "arguments": ""}}])
+    heard = Heard()
+    heard.first(role(), began)
+    heard.then(role("b"), began.replace(b'"first"', b'"b"'), finish("tool_calls", "b"), DONE)
+    heard.sink.end()

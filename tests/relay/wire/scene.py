@@ -11,7 +11,7 @@ from typing import Any
 
 import uvloop
 
-from relay.answer import Limits
+from relay.limits import Limits
 from relay.wire.flow import Source, unheeded
 from relay.wire.origin import Origin
 from relay.wire.upstreams import Upstreams
