@@ -21,6 +21,7 @@ from tests.stack import Stack, serve_gateway
 PATHS = ["/embed", "/echo/*", "/both", "/sum", "/hold", "/flood", "/cut", "/status/*", "/drop", "/ws"]
 BGE = {"X-GPUStack-Model": "bge-m3"}
 MANNERS = ("drop", "500", "503", "429", "401", "403", "404", "dead")
+METHODS = ("GET", "HEAD", "POST", "DELETE")
 
 
 @dataclass
@@ -45,7 +46,10 @@ class Scene:
 
 @asynccontextmanager
 async def proxy_scene(folder: Path) -> AsyncIterator[Scene]:
-    """All of them, running. Each bad node offers `MANNER-only`, and `MANNER-or-good` beside the good one."""
+    """All of them, running. Each bad node offers `MANNER-or-good` beside the good one, and alone `MANNER-only-METHOD`.
+
+    One for each method, since a node that has failed three times with a model is not asked for it.
+    """
     stack, operator = new_scene(folder)
     gateway = NodeKey.new()
     gateway.save(folder / "gateway.key")
@@ -61,7 +65,7 @@ async def proxy_scene(folder: Path) -> AsyncIterator[Scene]:
         offers = [offer("bge-m3", aliases=["bge"], endpoints=["proxy"])]
         await operator.post(operator.sign(NodeKey.load(folder / "state" / "node.key"), url, offers=offers))
         for manner, one in bad.items():
-            names = (f"{manner}-or-good", f"{manner}-only")
+            names = (f"{manner}-or-good", *(f"{manner}-only-{method}" for method in METHODS))
             at = f"http://127.0.0.1:{free_port()}" if manner == "dead" else one.url
             await operator.post(operator.sign(one.key, at, offers=[offer(n, endpoints=["proxy"]) for n in names]))
         offers = [offer(f"{manner}-or-good", endpoints=["proxy"]) for manner in MANNERS] + [offer("chat-only")]

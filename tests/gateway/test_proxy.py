@@ -13,7 +13,7 @@ from yarl import URL
 
 from tests.gateway.adverts import offer
 from tests.gateway.proxied_node import proxied_node
-from tests.gateway.proxy_scene import BGE, MANNERS, Scene, proxy_scene, refused
+from tests.gateway.proxy_scene import BGE, MANNERS, METHODS, Scene, proxy_scene, refused
 from tests.gateway.scene import new_scene
 from tests.programs import waypost
 from tests.stack import serve_gateway
@@ -85,7 +85,7 @@ FAILED = {"drop": 502, "500": 502, "503": 503, "429": 429, "401": 502, "403": 50
 
 
 @pytest.mark.parametrize("manner", MANNERS)
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE"])
+@pytest.mark.parametrize("method", METHODS)
 async def test_another_node_is_asked_as_far_as_the_table_says(
     scene: Scene, session: aiohttp.ClientSession, method: str, manner: str
 ) -> None:
@@ -100,13 +100,13 @@ async def test_another_node_is_asked_as_far_as_the_table_says(
     assert (200 in seen) and (len(scene.good.asked) > before)
     if again:
         assert seen == [200, 200]
-    async with session.request(method, url, headers={"X-Waypost-Model": f"{manner}-only"}) as response:
+    async with session.request(method, url, headers={"X-Waypost-Model": f"{manner}-only-{method}"}) as response:
         assert response.status == FAILED[manner]
 
 
 async def test_a_body_that_was_sent_in_part_is_not_sent_again(scene: Scene, session: aiohttp.ClientSession) -> None:
     asked = len(scene.good.asked)
-    headers = {"X-Waypost-Model": "429-only"}
+    headers = {"X-Waypost-Model": "429-only-POST"}
     async with session.post(scene.url("/a"), headers=headers, data=b"once") as response:
         assert response.status == 429
     assert scene.bad["429"].asked.count("POST once") == 1
