@@ -32,12 +32,6 @@ _STATUSES = {  # by `type`, where an error does not say its status
 Parsed = dict[str, Any]
 
 
-def split(data: bytes) -> tuple[list[bytes], bytes]:
-    """Whole events, each with its empty line, and what has begun. Raises BadUpstream for one without an end."""
-    part = bytearray()
-    return gather(part, data), bytes(part)
-
-
 def gather(part: bytearray, piece: bytes) -> list[bytes]:
     """The events that `piece` brings to their end. `part`, an event that has begun, becomes the one that has now.
 

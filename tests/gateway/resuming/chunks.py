@@ -16,6 +16,12 @@ from tests.relay.wire.scene import Basin
 DONE = events.DONE_EVENT
 
 
+def split(data: bytes) -> tuple[list[bytes], bytes]:
+    """Whole events, each with its empty line, and what has begun."""
+    part = bytearray()
+    return events.gather(part, data), bytes(part)
+
+
 def event(*choices: dict[str, Any], id: str = "first", **more: Any) -> bytes:
     """One event of these choices."""
     head = {"choices": list(choices), "created": 1700000000, "id": id, "model": "m", "object": "chat.completion.chunk"}
@@ -75,7 +81,7 @@ class Heard:
 
     @property
     def parsed(self) -> list[dict[str, Any]]:
-        whole, part = events.split(self.basin.bytes)
+        whole, part = split(self.basin.bytes)
         assert not part
         payloads = [events.payload(event) for event in whole]
         return [orjson.loads(payload) for payload in payloads if payload and payload != events.DONE]

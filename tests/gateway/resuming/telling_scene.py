@@ -175,6 +175,6 @@ async def scene(
 
 def text_of(read: bytes) -> str:
     """What a client reads of an answer's bytes."""
-    payloads = [chunks.events.payload(event) for event in chunks.events.split(read)[0]]
+    payloads = [chunks.events.payload(event) for event in chunks.split(read)[0]]
     parsed = [orjson.loads(payload) for payload in payloads if payload and payload != b"[DONE]"]
     return "".join(c["delta"].get("content") or "" for each in parsed for c in each.get("choices", ()))
