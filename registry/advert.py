@@ -103,7 +103,10 @@ class Hardware(_Text):
 
 
 class Offer(_Text):
-    """One model that a node serves. `context_length` is in tokens per request, null where there is no such thing."""
+    """One model that a node serves. `context_length` is in tokens per request, null where there is no such thing.
+
+    A further field, `queue`, may say how many requests may wait there beyond `parallel`.
+    """
 
     model: ModelName
     aliases: Many[ModelName]
@@ -118,6 +121,12 @@ class Offer(_Text):
     resume: bool
     warm: bool
     prices: Many[Price]
+
+    @property
+    def queue_size(self) -> int | None:
+        """What `queue` says; None where it says nothing that can be read."""
+        said = (self.model_extra or {}).get("queue")
+        return said if isinstance(said, int) and not isinstance(said, bool) and said >= 0 else None
 
 
 class Advert(_Signed):

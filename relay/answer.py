@@ -7,6 +7,7 @@ asking (stream), carrying it to the client (stream), and connections (wire).
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
+from math import inf
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -36,6 +37,11 @@ class Answer(Protocol):
     @property
     def length(self) -> int | None:
         """Bytes of the whole body, where that is known."""
+        ...
+
+    @property
+    def quiet_s(self) -> float:
+        """For so long comments alone are a sign of life."""
         ...
 
     def headers(self) -> dict[str, str]:
@@ -106,6 +112,10 @@ class Relayed(_Closing):
         return self._source.length
 
     @property
+    def quiet_s(self) -> float:
+        return self._limits.gap_s
+
+    @property
     def media_type(self) -> str:
         """Lower case, without parameters."""
         return self._source.content_type
@@ -132,16 +142,16 @@ class Relayed(_Closing):
 
         Raises Reset, BadUpstream or UpstreamTimeout.
         """
-        if self.ok:
-            self.check_plain()
-        if self.ok and (flows or self._source.content_type == EVENT_STREAM):
-            self.first = await self._next(self._limits.head_s)
-            if not self.first:
-                raise Reset("The upstream's stream ended before it began.", code="upstream_broken")
-        elif self.ok:
-            await self._read(_HELD_BYTES)
-        else:
+        if not self.ok:
             await self.whole(_ERROR_BODY_LIMIT_BYTES)
+            return
+        self.check_plain()
+        if not flows and self.media_type != EVENT_STREAM:
+            await self._read(_HELD_BYTES)
+            return
+        self.first = await self._next(self._limits.head_s)
+        if not self.first:
+            raise Reset("The upstream's stream ended before it began.", code="upstream_broken")
 
     async def more(self, limit_s: float) -> bool:
         """Wait for more to stand in `first`; whether there was more. Raises as `pieces` does."""
@@ -197,6 +207,7 @@ class Made(_Closing):
     """An answer that the node itself makes: `first`, and what `rest` gives, if more follows."""
 
     status = 200
+    quiet_s = inf  # it is made here
 
     def __init__(
         self, first: bytes, content_type: str = "application/json", rest: AsyncIterator[bytes] | None = None

@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 import orjson
 
 from relay.errors import ApiError
+from relay.silence import STARTS, Silence
 from relay.wire.flow import Sink
 from relay.wire.through import Before
 
@@ -31,12 +33,16 @@ class Dialect:
 
 class Ending(Before):
     """A sink before the client's that watches a stream for its end. Once it is `whole`, `tail` are its last pieces:
-    what an engine says at the end is in them."""
+    what an engine says at the end is in them.
 
-    __slots__ = ("_hint", "_inside", "_last", "_mark", "_window", "tail", "whole")
+    `quiet_s`: for so long comments and pings alone count as a sign of life; `write` raises UpstreamTimeout after that.
+    """
 
-    def __init__(self, dialect: Dialect, sink: Sink) -> None:
+    __slots__ = ("_hint", "_inside", "_last", "_mark", "_silence", "_window", "tail", "whole")
+
+    def __init__(self, dialect: Dialect, sink: Sink, quiet_s: float = inf) -> None:
         super().__init__(sink)
+        self._silence = Silence(quiet_s)
         self._mark = dialect.end
         self._hint = dialect.hint
         self._window = b""
@@ -52,6 +58,8 @@ class Ending(Before):
         """The stream's next bytes, never empty: what is done here is done for each token of each stream."""
         if self._inside or piece[-1] != _LF or self._hint in piece:
             self._look(piece)
+        if piece.startswith(STARTS) or self._silence.open:
+            self._silence.hear(piece)
         self._last = piece
         write = self._write  # cheaper than to call the slot
         write(piece)

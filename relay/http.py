@@ -25,6 +25,8 @@ REQUEST_ID = web.RequestKey("request_id", str)
 NODE_HEADER = "Waypost-Node"
 ANSWERING_MODEL_HEADER = "Waypost-Model"
 MODEL_HEADER = "X-Waypost-Model"
+LOAD_HEADER = "Waypost-Load"
+EXTRA = web.RequestKey("extra", dict[str, str])  # headers of this one answer
 FIXED = web.AppKey("fixed", Mapping[str, str])
 TOKEN_HEADER = "X-Waypost-Token"  # noqa: S105 - a header's name
 
@@ -57,6 +59,7 @@ def make_app(
             _say_anew(response, _translate(request, response))
         response.headers["X-Request-Id"] = request.get(REQUEST_ID) or request_id(request.headers)
         response.headers.update(fixed)
+        response.headers.update(request.get(EXTRA) or {})
         if request.body_exists and not request.content.is_eof():
             response.headers["Connection"] = "close"  # what is still to come of the body will not be read
             response.force_close()

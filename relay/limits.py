@@ -14,7 +14,7 @@ class Limits:
     head_s: float = 600.0  # a long prefill, or a whole answer that is not streamed, comes before the first byte
     gap_s: float = 120.0  # between two pieces of a stream
     first_token_s: float = 300.0  # of a stream, since it was asked for
-    queue_s: float = 10.0  # for those who say that they are busy, and when to come back
+    queue_s: float = 30.0  # for a node that has room
 
     @cached_property
     def of_stream(self) -> Limits:

@@ -15,7 +15,7 @@ from relay.call import Call
 from relay.errors import ApiError, BadUpstream, Reset
 from relay.events import Dialect, Ending
 from relay.limits import Limits
-from relay.wire.heads import question_head
+from relay.wire.heads import media_type, question_head
 from relay.wire.inbound import Inbound
 from relay.wire.origin import Origin
 from relay.wire.upstreams import Upstreams
@@ -85,7 +85,7 @@ async def relay(
 async def _carry(
     inbound: Inbound, answer: Answer, events: Dialect | None, broke: Callable[[ApiError], None] | None
 ) -> bytes:
-    ending = None if events is None or events.end is None else Ending(events, inbound)
+    ending = None if events is None or events.end is None else Ending(events, inbound, answer.quiet_s)
     try:
         if ending is None:
             await answer.flow(inbound)
@@ -135,4 +135,4 @@ class EarlyStream:
 
 
 def _is_event_stream(headers: Mapping[str, str]) -> bool:
-    return headers.get("Content-Type", "").partition(";")[0].strip().lower() == EVENT_STREAM
+    return media_type(headers.get("Content-Type", "")) == EVENT_STREAM

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from multidict import CIMultiDict
 
@@ -85,6 +86,12 @@ def request_head(method: bytes, target: bytes, version: str, fields: Iterable[Fi
     lines = [b"%b %b HTTP/%b\r\n" % (method, target, version.encode("ascii"))]
     lines += [b"%b: %b\r\n" % field for field in fields]
     return b"".join(lines) + b"\r\n"
+
+
+@lru_cache(maxsize=64)  # few are ever given, and each message bears one
+def media_type(content_type: str) -> str:
+    """What such a header names, lower case, without its parameters."""
+    return content_type.partition(";")[0].strip().lower()
 
 
 def question_head(path: str, authority: str, headers: Mapping[str, str]) -> bytes:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from relay.errors import BadRequest
 from relay.wire.flow import unheeded
-from relay.wire.heads import Headers, answer_head
+from relay.wire.heads import Headers, answer_head, media_type
 from relay.wire.hold import Hold
 from relay.wire.routes import Found
 
@@ -39,13 +39,13 @@ class Inbound:
     """`template` is the route's path, `vm` what stands in its place; `model` is set by whoever finds it out.
 
     `status` is what was answered: 499 until then, as of a client that left. `on_full` and `on_room` are called when the
-    client takes no more bytes for now, and when it takes them again.
+    client takes no more bytes for now, and when it takes them again. `extra` are further lines of the answer's head.
     """
 
     __slots__ = (
         "_body", "_broken", "_chunked", "_complete", "_connection", "_expects", "_held", "_send", "_waiter", "begun",
-        "ended", "handler", "headers", "http11", "keep_alive", "method", "model", "on_full", "on_room", "request_id",
-        "status", "template", "vm",
+        "ended", "extra", "handler", "headers", "http11", "keep_alive", "method", "model", "on_full", "on_room",
+        "request_id", "status", "template", "vm",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +59,7 @@ class Inbound:
         self.keep_alive = keep_alive
         self.request_id = ""
         self.model = ""
+        self.extra = ""
         self.status = 499
         self.begun = False
         self.ended = False
@@ -83,13 +84,19 @@ class Inbound:
     def content_type(self) -> str:
         """The media type, lower case, without its parameters."""
         given = self.headers.get("Content-Type")
-        return given.partition(";")[0].strip().lower() if given else _DEFAULT_TYPE
+        return media_type(given) if given else _DEFAULT_TYPE
 
     @property
     def content_length(self) -> int | None:
         """Bytes of the body, where its head says so."""
         given = self.headers.get("Content-Length")
         return int(given) if given else None
+
+    @property
+    def peer(self) -> str:
+        """The address that the connection comes from; empty where it has none."""
+        name = self._connection.transport.get_extra_info("peername")
+        return name[0] if isinstance(name, tuple) else ""
 
     @property
     def stalled_s(self) -> float:
@@ -209,6 +216,6 @@ class Inbound:
         connection = "" if self.http11 else "Connection: keep-alive\r\n"
         if not self.keep_alive:
             connection = "Connection: close\r\n"
-        head = answer_head(start, framing, headers, f"X-Request-Id: {self.request_id}\r\n{connection}")
+        head = answer_head(start, framing, headers, f"X-Request-Id: {self.request_id}\r\n{self.extra}{connection}")
         self.begun = True  # not before: one that cannot be written can still be answered otherwise
         return head

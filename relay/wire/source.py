@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from relay.errors import Reset
 from relay.wire.flow import Sink, unheeded
+from relay.wire.heads import media_type
 from relay.wire.reading import NO_FIELDS, Fields
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Arriving:
 
     @property
     def content_type(self) -> str:
-        return (self.headers.get("content-type") or "").partition(";")[0].strip().lower() or "application/octet-stream"
+        return media_type(self.headers.get("content-type") or "") or "application/octet-stream"
 
     @property
     def length(self) -> int | None:

@@ -111,8 +111,11 @@ class Upstream(Channel):
             self._turn(len(data))
             return
         self._blank = 0
-        piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
+        if len(pieces) == 1:
+            piece = pieces.pop()
+        else:
+            piece = b"".join(pieces)
+            pieces.clear()
         try:
             take(piece)
         except ApiError as error:

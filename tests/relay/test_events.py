@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from relay.errors import Reset
+from relay.errors import Reset, UpstreamTimeout
 from relay.events import CHAT_EVENTS, MESSAGE_EVENTS, OTHER_EVENTS, RESPONSE_EVENTS, Dialect, Ending
 from tests.relay.wire.scene import Basin
 
@@ -80,6 +80,43 @@ def test_events_that_only_sound_like_the_end_are_not(dialect: Dialect) -> None:
 def test_where_an_api_has_no_last_event_the_connection_tells() -> None:
     assert _fed(OTHER_EVENTS)
     assert _fed(OTHER_EVENTS, b"data: {}\n\n")
+
+
+QUIET = [b": still here\n\n", b'event: ping\ndata: {"type": "ping"}\n\n', b"\n", b":\r\n\r\n: a\n\n: b\n\n"]
+
+
+@pytest.mark.parametrize("quiet", QUIET)
+def test_comments_and_pings_alone_do_not_keep_a_stream_alive(quiet: bytes) -> None:
+    ending = Ending(MESSAGE_EVENTS, Basin(), quiet_s=-1)
+    with pytest.raises(UpstreamTimeout) as caught:
+        ending.write(quiet)
+    assert caught.value.code == "gap_timeout"
+
+
+@pytest.mark.parametrize("quiet", QUIET)
+def test_who_speaks_among_comments_is_alive(quiet: bytes) -> None:
+    ending = Ending(MESSAGE_EVENTS, Basin(), quiet_s=-1)
+    ending.write(quiet + MESSAGE[0])
+    ending.write(MESSAGE[1])
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 9, 30])
+def test_pieces_may_end_anywhere(size: int) -> None:
+    quiet = b"".join(QUIET)
+    ending = Ending(MESSAGE_EVENTS, Basin(), quiet_s=1000)
+    for at in range(0, len(quiet), size):
+        ending.write(quiet[at : at + size])
+        assert "open" in repr(ending._silence)
+    was = set()
+    for at in range(0, len(MESSAGE[0]), size):
+        ending.write(MESSAGE[0][at : at + size])
+        was.add(repr(ending._silence))
+    assert "<Silence broken>" in was
+
+
+@pytest.mark.parametrize("quiet", QUIET)
+def test_a_little_quiet_is_no_fault(quiet: bytes) -> None:
+    assert _fed(MESSAGE_EVENTS, MESSAGE[0], quiet, quiet, *MESSAGE[1:])
 
 
 def test_an_error_of_chat_is_the_envelope() -> None:

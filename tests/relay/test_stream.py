@@ -13,7 +13,7 @@ from aiohttp import web
 
 from relay.answer import Made
 from relay.call import BodyLimits, Call
-from relay.endpoints import CHAT, EMBEDDINGS, TRANSCRIPTIONS, Endpoint
+from relay.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, MESSAGES, RESPONSES, TRANSCRIPTIONS, Endpoint
 from relay.limits import Limits
 from relay.stream import ask, relay
 from relay.wire.inbound import Inbound
@@ -30,14 +30,17 @@ CHATTED = b'{"model": "m", "messages": [{"role": "user", "content": "x"}], "stre
 
 
 @contextlib.asynccontextmanager
-async def upstream(answer: bytes) -> AsyncIterator[str]:
-    """What answers every request with these bytes, and closes."""
+async def upstream(answer: bytes, mutters: bytes = b"") -> AsyncIterator[str]:
+    """What answers every request with these bytes, and closes, or says one thing again until nobody listens."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
         with contextlib.suppress(ConnectionError):
             await writer.drain()
+            while mutters:
+                writer.write(mutters)
+                await writer.drain()
         writer.close()
 
     async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
@@ -62,14 +65,15 @@ async def fetch(host: str, port: int, body: bytes, version: bytes = b"1.1") -> t
 
 
 async def relayed(
-    answer: bytes, endpoint: Endpoint = EMBEDDINGS, body: bytes = ASKED, version: bytes = b"1.1"
+    answer: bytes, endpoint: Endpoint = EMBEDDINGS, body: bytes = ASKED, version: bytes = b"1.1", mutters: bytes = b""
 ) -> tuple[bytes, bytes, bool]:
+    limits = Limits(5, 5, 0.5 if mutters else 5)
     with contextlib.closing(Upstreams(None, Watch())) as upstreams:
-        async with upstream(answer) as url:
+        async with upstream(answer, mutters) as url:
 
             async def handle(inbound: Inbound) -> None:
                 with await Call.read(inbound, endpoint, BodyLimits()) as call:
-                    async with await ask(upstreams, Origin.of(url), "/x", call, {}, Limits(5, 5, 5)) as found:
+                    async with await ask(upstreams, Origin.of(url), "/x", call, {}, limits) as found:
                         await relay(inbound, found, call)
 
             async with serving([], {"/x": handle}) as served:
@@ -105,6 +109,16 @@ async def test_the_error_in_a_broken_stream_is_not_cut_by_the_streams_length() -
     assert b"Content-Length" not in head
     assert b'data: {"error":{' in body
     assert not body.endswith(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize("mutters", [b": one moment\n\n", b'event: ping\ndata: {"type": "ping"}\n\n'])
+@pytest.mark.parametrize("endpoint", [RESPONSES, MESSAGES, COMPLETIONS])
+async def test_comments_for_ever_are_no_answer(endpoint: Endpoint, mutters: bytes) -> None:
+    asked = (
+        b'{"model": "m", "prompt": "x", "input": "x", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}'
+    )
+    _, body, _ = await relayed(EVENTS + b"\r\nevent: begun\ndata: {}\n\n", endpoint, asked, mutters=mutters)
+    assert b"signs of life" in body[-1000:]
 
 
 async def test_a_bug_in_the_middle_of_an_answer_does_not_put_a_second_one_into_it() -> None:

@@ -24,7 +24,7 @@ from tests.wire.rows import MODEL, PLANES, got, posted
 from tests.wire.upstream import Upstream, upstream
 
 _LISTENING, _NO_INODE = "0A", "0"  # as the kernel writes it
-_OFFERS = [offer(MODEL, endpoints=["chat.completions", "proxy"])]
+_OFFERS = [offer(MODEL, endpoints=["chat.completions", "proxy"], parallel=100)]  # none of these waits
 
 
 @dataclass

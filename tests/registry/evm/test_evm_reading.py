@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
-from evm_boards import LIMIT_S, Host, Opener, first
+from evm_boards import LIMIT_S, PATIENT, Host, Opener, first
 
 from registry.backend import Unreachable, fetch_all
 from registry.evm import EvmBackend, deploy
@@ -155,7 +156,7 @@ async def test_entries_that_come_late_are_found(texts: list[str], opened: Opener
 
 
 async def test_a_quiet_chain_costs_one_small_question_a_look(texts: list[str], opened: Opener, host: Host) -> None:
-    board = opened(host)
+    board = opened(host, limits=replace(PATIENT, reread_s=60.0))
     await fetch_all(board)
     waiting = asyncio.create_task(first(board.watch()))
     await host.behave()
