@@ -6,6 +6,7 @@ Not here: what is public anyway (api).
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -39,9 +40,14 @@ class AccessError(Exception):
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody who may call. `gateway` is the key of a gateway that has proven itself, else None."""
+    """Somebody who may call. `gateway` is the key of a gateway that has proven itself, else None.
+
+    `share` says who counts as one where slots are short: a listed gateway, or a key of the node's own. On a node that
+    is open to anybody keys are free, and so it is the address first, and then the gateway there.
+    """
 
     gateway: str | None = None
+    share: tuple[str, ...] = ("",)
 
 
 class Access:
@@ -64,12 +70,19 @@ class Access:
         who = "open" if self._open else f"gateways={len(self._gateways)} keys={len(self._keys)}"
         return f"<Access {who} tokens={len(self._verified)}>"
 
-    def caller(self, headers: Mapping[str, str]) -> Caller:
-        """Who calls. Raises Unauthorized without valid credentials, Forbidden for a gateway that is not on the list."""
+    def caller(self, headers: Mapping[str, str], peer: str = "") -> Caller:
+        """Who calls, from the address `peer`; no header says that.
+
+        Raises Unauthorized without valid credentials, Forbidden for a gateway that is not on the list.
+        """
         token = headers.get(TOKEN_HEADER)
         gateway = self._gateway(token) if token else None
-        if self._open or (gateway is not None and gateway in self._gateways) or self._has_key(headers):
-            return Caller(gateway)
+        if self._open:
+            return Caller(gateway, (network(peer), gateway or ""))
+        if gateway is not None and gateway in self._gateways:
+            return Caller(gateway, (f"gateway {gateway}",))
+        if key := self._key(headers):
+            return Caller(gateway, (f"key {key}",))
         if gateway is not None:
             raise Forbidden(f"The gateway {gateway} may not call this node.", code="gateway_not_allowed")
         if token:
@@ -78,11 +91,13 @@ class Access:
             raise Unauthorized("The API key is not valid.", code="invalid_api_key")
         raise Unauthorized("You must show a key to call this node.", code="missing_credentials")
 
-    def _has_key(self, headers: Mapping[str, str]) -> bool:
+    def _key(self, headers: Mapping[str, str]) -> str | None:
+        """The digest of the key of ours that is shown, if it is one."""
         if not self._keys:
-            return False
+            return None
         key = _shown_key(headers).encode("utf-8", "surrogateescape")  # a header may hold any bytes
-        return hashlib.sha256(key).hexdigest() in self._keys
+        digest = hashlib.sha256(key).hexdigest()
+        return digest if digest in self._keys else None
 
     def _gateway(self, token: str) -> str | None:
         """The key that signed the token, if it is good. Kept by its text: one verification a gateway a minute."""
@@ -118,6 +133,19 @@ class Access:
         if not 0 <= expires - issued <= _LIFETIME_S or issued > now + _LEEWAY_S or now > expires + _LEEWAY_S:
             return None
         return issuer, expires + _LEEWAY_S
+
+
+def network(address: str) -> str:
+    """Whose address that is, as far as that tells: of IPv6 its /64, of which one host has all."""
+    if ":" not in address:
+        return address
+    try:
+        known = ipaddress.IPv6Address(address)
+    except ValueError:
+        return address
+    if known.ipv4_mapped is not None:
+        return str(known.ipv4_mapped)
+    return known.packed[:8].hex(":", 2)
 
 
 def _shown_key(headers: Mapping[str, str]) -> str:

@@ -123,9 +123,19 @@ class Agent:
             await self._end(serving, working, asked)
 
     def _on_signal(self) -> None:
+        """The first one refuses what is new before the loop goes on to anything else."""
         if self._drain_asked.is_set():
             self._halt_asked.set()
+            self._halt()
+            return
+        self._pool.refuse(self._config.drain_s)
         self._drain_asked.set()
+
+    def _halt(self) -> None:
+        """Whoever waits is sent away, and engines end without grace: those too that are ending already."""
+        self._pool.send_away()
+        for tenant in self._residency.tenants:
+            tenant.engine.life.halt()
 
     def _on_change(self) -> None:
         """A model stands otherwise than before."""
@@ -165,8 +175,11 @@ class Agent:
                     await self._watch(url)
                 finally:
                     await self._offering.close()  # while engines are there: none of them has failed
-        except* StartFailed as failed:
-            raise failed.exceptions[0] from None
+        except BaseExceptionGroup as group:  # not `except*`: before Python 3.11.4 what that raises is in a group again
+            failed, others = group.split(StartFailed)
+            if failed is None or others is not None:
+                raise
+            raise _first(failed) from None
         finally:
             await self._offering.close()
             await self._store.close()
@@ -194,34 +207,44 @@ class Agent:
         logging.getLogger().setLevel(config.log_level.upper())
 
     async def _drain(self) -> None:
-        """Take no more, tell the boards, let what runs end; all of it cut short by a second signal."""
+        """Take no more, tell the boards, let what runs end; all of it cut short by a second signal.
+
+        Refusals come first: a gateway that asks once more is sent elsewhere by one, and loses nothing. The boards are
+        told at once too, and given time even where nothing runs.
+        """
         log.info("draining for at most %.0f s; a second signal stops at once", self._config.drain_s)
         wanted = [asyncio.create_task(self._pool.drain(self._config.drain_s))]
         if self._advertiser is not None:
             wanted.append(asyncio.create_task(self._retire(self._advertiser)))
         halted = asyncio.create_task(self._halt_asked.wait())
-        drained = asyncio.gather(*wanted)
+        drained = asyncio.gather(*wanted, return_exceptions=True)  # if one fails, the other goes on
         await asyncio.wait((drained, halted), return_when=asyncio.FIRST_COMPLETED)
         for waited in (drained, halted):
             waited.cancel()
-        (ended, _) = await asyncio.gather(drained, halted, return_exceptions=True)
-        if isinstance(ended, Exception):
-            log.error("the drain failed: %s", ended)
+        await asyncio.gather(drained, halted, return_exceptions=True)
+        for task in wanted:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("the drain failed: %s", error)
 
     async def _retire(self, advertiser: Advertiser) -> bool:
         await advertiser.retire(_RETIRE_S)
         return True
 
     async def _end(self, *tasks: asyncio.Task[object]) -> None:
+        self._pool.send_away()
         self._stop.set()
-        if self._halt_asked.is_set():
-            for tenant in self._residency.tenants:
-                tenant.engine.life.kill()
         serving, *others = tasks
         await asyncio.gather(serving, return_exceptions=True)
+        if self._halt_asked.is_set():
+            self._halt()  # an engine may have come since
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+
+
+def _first(group: BaseExceptionGroup[StartFailed]) -> StartFailed:
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def _nothing_left(models: Models) -> StartFailed:

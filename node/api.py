@@ -6,9 +6,9 @@ A request enters here, is read by `relay.call`, leased an engine by `pool`, sent
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -16,10 +16,12 @@ from importlib.metadata import PackageNotFoundError, version
 from aiohttp import web
 
 from node.access import Access, Caller
+from node.engines.engine import Engine
 from node.models import MOST_LOOKUPS, Models, Served, being_replaced
 from node.next_life import outliving
 from node.openapi import PATHS
 from node.pool import Patience, Pool
+from node.portions import portion
 from node.residents.tenant import Gone
 from node.telemetry.gpu_readings import GpuReadings
 from node.telemetry.health import Health
@@ -29,8 +31,8 @@ from registry.keys import NodeKey
 from relay import answering, openapi
 from relay.call import BodyLimits, Call
 from relay.endpoints import ENDPOINTS, PREFIXES, Endpoint
-from relay.errors import ApiError
-from relay.http import MODEL_HEADER, NODE_HEADER, make_app
+from relay.errors import ApiError, UpstreamTimeout
+from relay.http import LOAD_HEADER, MODEL_HEADER, NODE_HEADER, make_app
 from relay.stream import EarlyStream, relay
 from relay.wire.inbound import Inbound
 from relay.wire.routes import Handler
@@ -99,21 +101,24 @@ class Api:
         for base in PREFIXES:
             routes.append(web.get(f"{base}/models", self._list))
             routes.append(web.get(f"{base}/models/{{model:.+}}", self._item))
-        return make_app(
+        app = make_app(
             routes,
             body_limit_bytes=self._limits.json_bytes,
             headers={NODE_HEADER: self._key.public},
             observe=self._reports.metrics.observe,
         )
+        app.on_response_prepare.append(self._part)
+        return app
 
     def _caller_of(self, endpoint: Endpoint) -> Handler:
         async def handle(inbound: Inbound) -> None:
-            caller = self._access.caller(inbound.headers)
+            self._part_soon(inbound)
+            caller = self._access.caller(inbound.headers, inbound.peer)
             with self._pool.admitting(), await Call.read(inbound, endpoint, self._limits) as call:
                 may_begin = call.stream and endpoint.events.end is not None  # else an answer may be no event stream
                 early = EarlyStream(inbound, endpoint.events) if may_begin else None
                 try:
-                    await self._answer(inbound, call, _wanted(inbound, caller, call), early)
+                    await self._answer(inbound, call, caller, early)
                 except ApiError as error:
                     if early is None:
                         raise
@@ -121,27 +126,55 @@ class Api:
 
         return handle
 
-    async def _answer(self, inbound: Inbound, call: Call, wanted: str, early: EarlyStream | None) -> None:
+    async def _answer(self, inbound: Inbound, call: Call, caller: Caller, early: EarlyStream | None) -> None:
         """Raises ApiError."""
+        wanted = _wanted(inbound, caller, call)
         for _ in range(MOST_LOOKUPS):
             model = self._models.resolve(wanted)
             inbound.model = model.name
             model.require(call.endpoint)
-            forward = partial(self._forward, inbound, call, model, early)
-            with contextlib.suppress(Gone):  # another has taken its place meanwhile
+            forward = partial(self._forward, inbound, call, model, caller, early)
+            try:
                 await outliving(model, forward, call.may_go_elsewhere)
                 return
+            except Gone:  # another has taken its place meanwhile
+                continue
+            except ApiError as error:
+                error.extra_headers.update(self._load(model, caller))
+                raise
         raise being_replaced(model.name)
 
-    async def _forward(self, inbound: Inbound, call: Call, model: Served, early: EarlyStream | None) -> None:
+    async def _forward(
+        self, inbound: Inbound, call: Call, model: Served, caller: Caller, early: EarlyStream | None
+    ) -> None:
         reports, patience = self._reports, self._patience(model, early)
-        async with self._pool.lease(model.tenant, admitted=True, patience=patience) as engine:
+        wants = portion(call, model.engine.slots)
+        async with self._pool.lease(
+            model.tenant, share=caller.share, portion=wants, admitted=True, patience=patience
+        ) as engine:
             asked_at = time.monotonic()
-            asked = await engine.ask(call)
+            with _doubting(engine):
+                asked = await engine.ask(call)
             async with reports.throughput.observed(asked, model.name, call.endpoint.name, asked_at) as answer:
                 if answer.streamed:
                     reports.metrics.first_byte(inbound.template, model.name, time.monotonic() - asked_at)
-                await relay(inbound, answer, call, early=early)
+                self._part_soon(inbound)
+                broke = partial(_doubt, engine)
+                await relay(inbound, answer, call, self._load(model, caller), early=early, broke=broke)
+
+    def _load(self, model: Served, caller: Caller) -> dict[str, str]:
+        """Gateways are told how busy the model is, this request counted; nobody else is."""
+        return {LOAD_HEADER: str(self._pool.load(model.tenant))} if caller.gateway else {}
+
+    def _part_soon(self, inbound: Inbound) -> None:
+        """A node that drains takes no further request on a connection."""
+        if self._pool.draining:
+            inbound.keep_alive = False
+
+    async def _part(self, _: web.Request, response: web.StreamResponse) -> None:
+        if self._pool.draining:
+            response.headers["Connection"] = "close"
+            response.force_close()
 
     def _patience(self, model: Served, early: EarlyStream | None) -> Patience:
         """Comments keep a stream open that waits for its model to be loaded."""
@@ -178,6 +211,21 @@ class Api:
 def _wanted(inbound: Inbound, caller: Caller, call: Call) -> str:
     """A gateway says in a header which model is meant; from anybody else that header means nothing."""
     return (inbound.headers.get(MODEL_HEADER) if caller.gateway else None) or call.model
+
+
+@contextmanager
+def _doubting(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except ApiError as error:
+        _doubt(engine, error)
+        raise
+
+
+def _doubt(engine: Engine, error: ApiError) -> None:
+    """An engine that was silent for too long may be stuck."""
+    if isinstance(error, UpstreamTimeout):
+        engine.life.doubt()
 
 
 def _version() -> str:

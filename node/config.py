@@ -120,7 +120,8 @@ class NodeConfig(Options):
     )
     advert_life_s: int = Field(
         default=3600, ge=60, le=86_400,
-        description="seconds that an advert counts; renewed at half of them, so a longer life saves a chain's gas",
+        description="seconds that an advert counts, renewed at half of them: more save a chain's gas, fewer than 300 "
+        "need clocks that agree",
     )  # fmt: skip
     start_s: float = Field(default=600.0, gt=0, description="seconds that a model may take to load")
     ready_s: float = Field(default=30.0, ge=0, description="seconds that a request waits for a restarting engine")

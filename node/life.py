@@ -50,6 +50,11 @@ class Life:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.state.value} starts={self.starts} failures={self.failures}>"
 
+    @property
+    def pause_s(self) -> float:
+        """How long it is until it is started again, where it has ended."""
+        return 0.0
+
     async def ensure_ready(self, limit_s: float) -> None:
         """Return once it is ready. Raises NotReady after `limit_s`, or at once where it never will be."""
         with contextlib.suppress(TimeoutError):
@@ -95,8 +100,14 @@ class Life:
         while self.state is not State.READY and self.failures == 0:
             await self._changed.wait()
 
+    def doubt(self) -> None:
+        """It was silent for too long: whoever keeps it up may want to look whether it answers at all."""
+
     def kill(self) -> None:
         """End it without grace, where it is ours to end."""
+
+    def halt(self) -> None:
+        """The same, for good: nothing is started any more, and what is ending already is given no more time."""
 
     def _enter(self, state: State) -> None:
         self.state = state

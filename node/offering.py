@@ -66,7 +66,8 @@ class Offering:
     def offered(self) -> tuple[Offered, ...]:
         """What may be advertised now."""
         return tuple(
-            Offered(model, warm=model.ready, available=model.tenant.available) for model in self._parts.models.offered
+            Offered(model, warm=model.ready, available=model.tenant.available, queue=self.config.queue)
+            for model in self._parts.models.offered
         )
 
     @property

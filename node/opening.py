@@ -10,6 +10,7 @@ import itertools
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from threading import Event
 
 from node.config import NodeConfig
 from node.engines.audio import open_audio
@@ -62,12 +63,22 @@ class Opener:
         """Check the weights, and make the engine. Raises WeightsError, KindError, TemplateError or EngineError."""
         if isinstance(uri, EngineUri):
             return _elsewhere(name, wish, uri, config, self._place)
-        weights = await asyncio.to_thread(open_weights, uri, config.state, [*wish.files.values()], wish.projector)
+        weights = await _weights(uri, wish, config)
         kind = _kind(wish, weights)
         wanted = Wanted(name, wish, config, self._place, next(self._numbers), kind, weights)
         opened = await self._openers[kind](wanted)
         proxied = wish.proxy + (PROXIED if PROXY in kind.endpoints else ())
         return Opening(opened, kind, weights.size_bytes, _endpoints(kind.endpoints, proxied), proxied)
+
+
+async def _weights(uri: WeightsUri, wish: ModelConfig, config: NodeConfig) -> Weights:
+    """In a thread, which ends soon after who waits for it is cancelled: it may read for an hour."""
+    stopped = Event()
+    try:
+        beside = [*wish.files.values()]
+        return await asyncio.to_thread(open_weights, uri, config.state, beside, wish.projector, stopped.is_set)
+    finally:
+        stopped.set()
 
 
 def _openers(pictures: Pictures) -> Mapping[Kind, Open]:

@@ -21,6 +21,7 @@ from node.life import Life, State
 from node.tail import Tail
 
 _SHOWN_LINES = 20
+_PROBES = 30  # of one that is doubted, where each fails at once
 # The child dies with this process, however that ends. The signal is asked for after the fork, so the script makes sure
 # that the parent was still there by then. It fires when the *thread* that forked ends: `run` belongs on the main one.
 _GUARD = '[ "$PPID" = "$1" ] || exit 75; shift; exec "$@"'
@@ -33,6 +34,7 @@ class ProcessLimits:
     start_s: float = 600.0
     grace_s: float = 5.0
     probe_every_s: float = 0.05
+    doubt_s: float = 15.0  # one that is doubted has that long to answer a probe
     backoff_first_s: float = 0.25
     backoff_most_s: float = 60.0
     stable_s: float = 60.0  # after this long in READY, the next failure counts as the first
@@ -70,6 +72,9 @@ class Process(Life):
         self._tail = Tail(limits.lines, limits.width, lambda line: self._log.debug("%s", line))
         self._child: asyncio.subprocess.Process | None = None
         self._was_ready = False
+        self._doubted = asyncio.Event()
+        self._halted = False
+        self._next_start = 0.0
 
     def __repr__(self) -> str:
         return f"<Process {self._name} {self.state.value} pid={self.pid} starts={self.starts} failures={self.failures}>"
@@ -79,27 +84,43 @@ class Process(Life):
         """Of the child, which leads its group; None while there is none."""
         return self._child.pid if self._child else None
 
+    @property
+    def pause_s(self) -> float:
+        return max(0.0, self._next_start - time.monotonic()) if self.state is State.BACKOFF else 0.0
+
     async def run(self) -> None:
         """Keep the process up until cancelled, or until it is hopeless; it is gone when this returns."""
         try:
             while True:
                 ended = self.ended = await self._live()
                 self.failures += 1
+                if self._halted:
+                    self._enter(State.STOPPING)
+                    await asyncio.Event().wait()
                 if not self._was_ready:
                     self.failure = self._hopeless(self._tail.last(self._limits.lines))
                 if self.failure is not None:
                     return
                 pause = self._pause()
                 self._log.error("%s %s; next start in %.1f s%s", self._name, ended, pause, self._last_words())
+                self._next_start = time.monotonic() + pause
                 self._enter(State.BACKOFF)
                 await asyncio.sleep(pause)
         finally:
             self._enter(State.STOPPED if self.failure is None else State.FAILED)
 
+    def doubt(self) -> None:
+        """It is probed, and ended if it does not answer: one that is stopped, or stuck, would stay READY for ever."""
+        self._doubted.set()
+
     def kill(self) -> None:
         """Kill the group without grace."""
         if self._child is not None:
             self._signal(self._child, signal.SIGKILL)
+
+    def halt(self) -> None:
+        self._halted = True
+        self.kill()
 
     async def _live(self) -> str:
         """One life; returns how it ended."""
@@ -162,15 +183,42 @@ class Process(Life):
         since = time.monotonic()
         self._was_ready = True
         self._enter(State.READY)
-        code = await exit_seen
+        if await self._is_stuck(exit_seen):
+            self.killed = True
+            return "did not answer any more"
+        code = exit_seen.result()
         self.killed = -code in (signal.SIGKILL, signal.SIGTERM)
         if time.monotonic() - since >= self._limits.stable_s:
             self.failures = 0
         return _ending(code)
 
+    async def _is_stuck(self, exit_seen: asyncio.Task[int]) -> bool:
+        """Return once it has ended, or is doubted and answers no probe for too long."""
+        while not exit_seen.done():
+            doubted = asyncio.create_task(self._doubted.wait())
+            try:
+                await asyncio.wait((exit_seen, doubted), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                doubted.cancel()
+            self._doubted.clear()
+            if not exit_seen.done() and not await self._answers(exit_seen):
+                return not exit_seen.done()
+        return False
+
+    async def _answers(self, exit_seen: asyncio.Task[int]) -> bool:
+        """A probe that fails at once says little: a busy process may turn connections away for a moment."""
+        limits, until = self._limits, time.monotonic() + self._limits.doubt_s
+        while not exit_seen.done():
+            if await self._probe():
+                return True
+            if time.monotonic() >= until:
+                return False
+            await asyncio.wait((exit_seen,), timeout=limits.doubt_s / _PROBES)
+        return False
+
     async def _end(self, child: asyncio.subprocess.Process, reading: asyncio.Task[None]) -> None:
         """Terminate the group, kill what is left of it after the grace, and reap."""
-        if child.returncode is None:
+        if child.returncode is None and not self._halted:
             self._signal(child, signal.SIGTERM)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._limits.grace_s):

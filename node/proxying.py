@@ -11,7 +11,7 @@ from functools import partial
 
 from aiohttp import web
 
-from node.access import Access
+from node.access import Access, Caller
 from node.models import MOST_LOOKUPS, Models, Served, being_replaced
 from node.next_life import outliving
 from node.pool import Pool
@@ -47,23 +47,25 @@ class Proxy:
             return await self._handle(request)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        self._access.caller(request.headers)
+        caller = self._access.caller(request.headers, request.remote or "")
         with self._pool.admitting():
             async with read(request, self._body_limits, self._limits.head_s) as call:
-                return await self._answer(request, call)
+                return await self._answer(request, call, caller)
 
-    async def _answer(self, request: web.Request, call: ProxyCall) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, call: ProxyCall, caller: Caller) -> web.StreamResponse:
         for _ in range(MOST_LOOKUPS):
             model = self._models.resolve(call.model)
             request[MODEL] = model.name
             check_open(model, call.target.path)
-            forward = partial(self._forward, request, call, model)
+            forward = partial(self._forward, request, call, model, caller)
             with contextlib.suppress(Gone):  # another has taken its place meanwhile
                 return await outliving(model, forward, call.may_go_elsewhere)
         raise being_replaced(model.name)
 
-    async def _forward(self, request: web.Request, call: ProxyCall, model: Served) -> web.StreamResponse:
-        async with self._pool.lease(model.tenant, admitted=True) as engine:
+    async def _forward(
+        self, request: web.Request, call: ProxyCall, model: Served, caller: Caller
+    ) -> web.StreamResponse:
+        async with self._pool.lease(model.tenant, share=caller.share, admitted=True) as engine:
             door = engine.door
             if call.websocket:
                 headers = {**call.headers, **door.headers}

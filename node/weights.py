@@ -12,10 +12,10 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from node.gguf import GgufError, Metadata, read_metadata
 from node.store.record import kept_sha256
@@ -23,6 +23,7 @@ from node.uri import PART, WeightsUri
 
 OTHER_SUFFIXES = (".onnx", ".safetensors", ".ckpt")
 _CACHE = "digests.json"
+_PIECE_BYTES = 1024 * 1024
 _PROJECTOR = "clip"  # its architecture, as llama.cpp names it
 
 
@@ -40,8 +41,17 @@ class Weights:
     metadata: Metadata | None  # of a GGUF
 
 
-def open_weights(uri: WeightsUri, state: Path, beside: Sequence[Path] = (), projector: Path | None = None) -> Weights:
-    """Check the files and know their digest; `beside` and `projector` belong to the model. Raises WeightsError."""
+def open_weights(
+    uri: WeightsUri,
+    state: Path,
+    beside: Sequence[Path] = (),
+    projector: Path | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Weights:
+    """Check the files and know their digest; `beside` and `projector` belong to the model. Raises WeightsError.
+
+    `stopped` is asked now and then whether anybody still wants to know.
+    """
     path = uri.path.absolute()
     further = [*beside, *([projector] if projector else [])]
     try:
@@ -50,7 +60,7 @@ def open_weights(uri: WeightsUri, state: Path, beside: Sequence[Path] = (), proj
         files = {**{file.absolute(): file.name for file in further}, **_files(path, metadata)}
         if projector and _read(projector).architecture != _PROJECTOR:
             raise WeightsError(f"{projector}: it is no projector; give the model's mmproj file")
-        sha256 = _digest(files, _Cache(state / _CACHE))
+        sha256 = _digest(files, _Cache(state / _CACHE, stopped))
         size = sum(file.stat().st_size for file in files)
     except FileNotFoundError as error:
         raise WeightsError(f"{error.filename or path}: there is no such file; check the path") from error
@@ -125,8 +135,9 @@ def digest_of_all(digests: Iterable[tuple[str, str]]) -> str:
 class _Cache:
     """Digests by file, in one JSON file. Losing it costs time only."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, stopped: Callable[[], bool]) -> None:
         self._path = path
+        self._stopped = stopped
 
     def sha256(self, file: Path) -> str:
         stat = file.stat()
@@ -137,10 +148,18 @@ class _Cache:
         if isinstance(kept, dict) and kept.get("identity") == identity and isinstance(kept.get("sha256"), str):
             return str(kept["sha256"])
         with file.open("rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+            digest = self._digest(opened)
         with contextlib.suppress(OSError), self._alone():  # models are opened side by side
             self._save({**self._load(), str(file): {"identity": identity, "sha256": digest}})
         return digest
+
+    def _digest(self, opened: BinaryIO) -> str:
+        digest, piece = hashlib.sha256(), memoryview(bytearray(_PIECE_BYTES))
+        while read := opened.readinto(piece):  # type: ignore[attr-defined]
+            if self._stopped():
+                raise WeightsError(f"{opened.name}: nobody waits for its digest any more")
+            digest.update(piece[:read])
+        return digest.hexdigest()
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

@@ -19,12 +19,13 @@ class Offered:
     """A model that has shown that it works, as it stands at this moment.
 
     `warm`: it is loaded, and answers without waiting for that. `available`: a request would be answered, be it after
-    loading; false while an engine is down that should be up.
+    loading; false while an engine is down that should be up. `queue`: how many may wait for a slot.
     """
 
     served: Served
     warm: bool
     available: bool
+    queue: int | None = None
 
 
 class Offers:
@@ -42,7 +43,7 @@ class Offers:
         known = {name: last for name, last in self._last.items() if name in listed}
         self._last = known | {name: (now, one.warm) for name, one in listed.items() if one.available}
         lately = {name: warm for name, (at, warm) in self._last.items() if abs(now - at) <= SETTLE_S}
-        return tuple(_offer(one.served, lately[name]) for name, one in listed.items() if name in lately)
+        return tuple(_offer(one, lately[name]) for name, one in listed.items() if name in lately)
 
 
 def without_warmth(offers: Iterable[Offer]) -> tuple[Offer, ...]:
@@ -59,8 +60,8 @@ def _word(warm: bool) -> str:
     return "warm" if warm else "cold"
 
 
-def _offer(model: Served, warm: bool) -> Offer:
-    profile = model.profile
+def _offer(one: Offered, warm: bool) -> Offer:
+    model, profile = one.served, one.served.profile
     offer = Offer(
         model=model.name, aliases=model.aliases, endpoints=model.endpoints, weights_sha256=profile.weights_sha256,
         template_sha256=profile.template_sha256, quantization=profile.quantization,
@@ -68,4 +69,5 @@ def _offer(model: Served, warm: bool) -> Offer:
         engine=profile.engine, resume=profile.resume, warm=warm,
         prices=tuple(Price(unit=unit, amount=amount) for unit, amount in model.prices),
     )  # fmt: skip
-    return offer.model_copy(update={"rerank_by": profile.rerank_by}) if profile.rerank_by else offer
+    further = {"rerank_by": profile.rerank_by, "queue": one.queue}
+    return offer.model_copy(update={name: value for name, value in further.items() if value is not None})

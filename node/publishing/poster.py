@@ -6,8 +6,10 @@ Not here: what the envelope says (advertiser).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -23,6 +25,7 @@ _RETRY_MOST_S = 60.0
 _REJECTED_MOST_S = 10.0  # the operator may just have mended it
 _PUBLISH_S = 90.0
 _TIDY_S = 30.0
+_FAREWELL_S = 2.0  # what a board is at, when it is to be told of the stop
 _TIDY_EVERY = 12  # a busy board is not asked to delete at each renewal
 
 
@@ -56,6 +59,7 @@ class Poster:
         self._news = asyncio.Event()
         self._answered = asyncio.Event()
         self._tidied = asyncio.Event()
+        self._asking: asyncio.Timeout | None = None  # the board, now
         self._count = 0
 
     def __repr__(self) -> str:
@@ -72,7 +76,8 @@ class Poster:
     def post(self, posting: Posting) -> None:
         """This is the newest; an older one that has not been posted yet never will be.
 
-        Where posting costs money, another warmth alone is not worth it: readers get that from the node itself.
+        Where posting costs money, another warmth alone is not worth it: readers get that from the node itself. A
+        tombstone cannot wait for a board that hangs: soon nobody is there to post it.
         """
         if self._backend.paid and self._wanted is not None and _same_but_warmth(self._wanted, posting):
             return
@@ -80,6 +85,9 @@ class Poster:
         self._answered.clear()
         self._tidied.clear()
         self._news.set()
+        if posting.advert.is_tombstone and self._asking is not None and not self._asking.expired():
+            soon = asyncio.get_running_loop().time() + _FAREWELL_S
+            self._asking.reschedule(min(soon, self._asking.when() or soon))
 
     async def answered(self) -> None:
         """Return once the newest envelope is on the board, or the board has refused it."""
@@ -108,10 +116,10 @@ class Poster:
 
     async def _publish(self, wanted: Posting) -> bool:
         try:
-            async with asyncio.timeout(_PUBLISH_S):
+            async with self._limit(_PUBLISH_S):
                 await self._backend.publish(wanted.envelope.to_json())
         except (BackendError, TimeoutError) as error:
-            self._tell(_standing(error), str(error) or f"no answer within {_PUBLISH_S:.0f} s")
+            self._tell(_standing(error), str(error) or f"{self.url}: no answer in time")
             if self.standing is Standing.REJECTED and self._wanted is wanted:
                 self._answered.set()
             return False
@@ -141,11 +149,20 @@ class Poster:
         self._count += 1
         try:
             if due:
-                async with asyncio.timeout(_TIDY_S):
+                async with self._limit(_TIDY_S):
                     await self._backend.retire(advert.operator, advert.node, advert.seq)
         except (BackendError, TimeoutError) as error:
             log.info("%s: older adverts are left where they are (%s)", self._backend.url, error or "time-out")
         self._tidied.set()
+
+    @contextlib.asynccontextmanager
+    async def _limit(self, seconds: float) -> AsyncIterator[None]:
+        """Raises TimeoutError after that, or sooner where there is something to post that cannot wait."""
+        try:
+            async with asyncio.timeout(seconds) as self._asking:
+                yield
+        finally:
+            self._asking = None
 
     async def _pause(self, failures: int) -> None:
         """Exponential with jitter; ended early by something newer to post."""

@@ -138,7 +138,7 @@ class Residency:
         now = self._clock()
         load_s = tenant.load_s or 1.0 + (tenant.need.ram + tenant.need.vram) / _GUESSED_PER_S
         if tenant.place is Place.WARM:
-            return load_s  # its engine has ended, and is started again
+            return tenant.engine.life.pause_s + load_s  # its engine has ended, and is started again
         if tenant.place is Place.LOADING:
             so_far_s = now - tenant.began
             return max(1.0, load_s - so_far_s if so_far_s < load_s else so_far_s / 2)

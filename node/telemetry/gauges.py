@@ -19,6 +19,7 @@ from node.pool import Pool
 from node.publishing.poster import Standing
 from node.residents.residency import Residency
 from node.residents.tenant import Tenant
+from node.seats import Outcome
 from node.sizes.memory import Memory
 from node.telemetry.gpu_readings import numbered
 from node.telemetry.health import PHASES, phase_of, set_aside, taken_by
@@ -37,9 +38,18 @@ class Engines(Collector):
 
     def collect(self) -> Iterator[Metric]:
         tenants = [(model.name, model.tenant) for model in self._models.served]
-        yield _gauge("in_flight", "Requests that hold a slot.", tenants, self._pool.in_flight)
+        yield _filled(_plain("admitted", "Requests that are being read or answered.", []), [([], self._pool.admitted)])
+        yield _gauge("in_flight", "Slots that requests hold.", tenants, self._pool.in_flight)
         yield _gauge("waiting", "Requests that wait for a slot.", tenants, self._pool.waiting)
         yield _gauge("slots", "Slots.", tenants, lambda tenant: tenant.engine.slots)
+        yield _filled(
+            _counter("admissions", "Requests by what became of them at the slots.", ["model", "outcome"]),
+            (
+                ([name, each.value], self._pool.outcomes(tenant).get(each, 0))
+                for name, tenant in tenants
+                for each in Outcome
+            ),
+        )
         starts = (([name], tenant.engine.life.starts) for name, tenant in tenants)
         yield _filled(_counter("engine_starts", "Starts of the engine.", ["model"]), starts)
         yield _filled(

@@ -5,10 +5,11 @@ Not here: what is read whenever metrics are asked for (gauges), and tokens on th
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from node.gpus import Gpu
 from node.models import Models
@@ -44,6 +45,8 @@ class Metrics:
             buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
             registry=self._registry,
         )
+        tasks = Gauge(f"{_PREFIX}_tasks", "Tasks of asyncio that have not ended.", registry=self._registry)
+        tasks.set_function(lambda: len(asyncio.all_tasks()))
 
     def follow(self, models: Models, pool: Pool, residency: Residency, throughput: Throughput) -> None:
         """Read models, slots, memory and tokens whenever metrics are asked for."""

@@ -141,6 +141,7 @@ class Observed:
         self.status = answer.status
         self.streamed = answer.streamed
         self.length = answer.length
+        self.quiet_s = answer.quiet_s
         if self._whole:
             tally.feed(self.first)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -14,6 +15,7 @@ import orjson
 
 from tests.programs import Program, running
 
+_TAKEN = ("admitted", "in_flight", "waiting")
 _SERVES = re.compile(r"waypost node (\S+) serves (.*) on (http://\S+)/v1")
 
 
@@ -52,7 +54,35 @@ async def agent(folder: Path, models: Mapping[str, Mapping[str, Any]], **changed
     async with running(options(folder, models, **changed), folder / "log.txt") as program:
         said = _SERVES.search(await program.saw(" serves "))
         assert said is not None
-        yield Agent(program, said[1], said[3])
+        made = Agent(program, said[1], said[3])
+        yield made
+        await _all_given_back(made)
+
+
+async def figures(session: aiohttp.ClientSession, url: str) -> dict[str, float]:
+    """What `GET /metrics` says: by name without its prefix, with its labels."""
+    async with session.get(f"{url}/metrics") as response:
+        lines = (await response.text()).splitlines()
+    rows = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    return {name.removeprefix("waypost_node_"): float(value) for name, _, value in rows}
+
+
+async def _all_given_back(node: Agent) -> None:
+    """Whoever has called it has left, or is about to: no slot, no place in a queue, nothing else stays taken."""
+    taken: dict[str, float] = {}
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(5)) as session:
+        for _ in range(200):
+            try:
+                found = await figures(session, node.url)
+            except (TimeoutError, aiohttp.ClientError):
+                break  # it is stopping, or was killed, by the test
+            taken = {name: value for name, value in found.items() if value and name.startswith(_TAKEN)}
+            if not taken:
+                break
+            await asyncio.sleep(0.05)
+        else:
+            raise AssertionError(f"not given back: {taken}")
+    assert "OVERFULL" not in node.program.output(), "more was asked of an engine at once than it has slots"
 
 
 async def chat(session: aiohttp.ClientSession, url: str, model: str, content: str, **more: Any) -> tuple[int, Any]:

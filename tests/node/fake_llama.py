@@ -2,7 +2,8 @@
 
 `--ignore-term` survives SIGTERM; `--child` keeps a child process; `--die WORDS` says so and fails; `--late S` is ready
 after that many seconds. A message "hold" is never answered; "die" ends the server; "drip" is answered in pieces without
-an end.
+an end; "for S" is answered after that many seconds. It has `--parallel` slots, of which each of `n` choices takes one,
+and takes more at once for a fault of who asks: 500, and a line in its output.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+from typing import Any
 
 from aiohttp import web
 
@@ -30,6 +32,7 @@ def main() -> None:
     parser.add_argument("--child", action="store_true")
     parser.add_argument("--die")
     parser.add_argument("--late", type=float, default=0.0)
+    parser.add_argument("--parallel", type=int, default=1)
     known, _ = parser.parse_known_args()
     if known.die:
         print(known.die, file=sys.stderr, flush=True)
@@ -46,9 +49,25 @@ async def _serve(known: argparse.Namespace) -> None:
     async def health(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 
+    taken = 0
+
     async def chat(request: web.Request) -> web.StreamResponse:
+        nonlocal taken
         body = await request.json()
+        slots = body.get("n") or 1
+        if taken + slots > known.parallel:
+            print(f"OVERFULL: {taken} + {slots} of {known.parallel}", flush=True)
+            return web.json_response({"error": {"code": 500, "message": "overfull"}}, status=500)
+        taken += slots
+        try:
+            return await answered(request, body)
+        finally:
+            taken -= slots
+
+    async def answered(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         content = body["messages"][-1]["content"]
+        if content.startswith("for "):
+            await asyncio.sleep(float(content.removeprefix("for ")))
         if content == "hold":
             await asyncio.Event().wait()
         if content == "die":

@@ -9,7 +9,7 @@ from typing import Any
 import jwt
 import pytest
 
-from node.access import Access, AccessError
+from node.access import Access, AccessError, network
 from registry.keys import NodeKey
 from relay.errors import Forbidden, Unauthorized
 
@@ -137,3 +137,48 @@ def test_a_file_of_keys_that_is_none_is_refused(tmp_path: Path, content: str | N
 def test_a_gateway_key_that_is_none_is_refused() -> None:
     with pytest.raises(AccessError, match="no gateway's key"):
         access("B" * 43)
+
+
+def test_a_gateway_on_the_list_is_one_caller_wherever_it_calls_from() -> None:
+    checked = access()
+    assert checked.caller(shown(token()), "10.0.0.1").share == checked.caller(shown(token()), "10.0.0.2").share
+
+
+def test_each_key_of_the_node_s_own_is_one_caller(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("one\ntwo\n")
+    checked = access(f"keys:{tmp_path}/keys")
+    shares = {checked.caller({"Authorization": f"Bearer {key}"}, peer).share for key in ("one", "two") for peer in "ab"}
+    assert len(shares) == 2
+    assert "one" not in str(shares)
+
+
+def test_where_keys_cost_nothing_they_make_nobody_another_address() -> None:
+    checked = access("open")
+    other = NodeKey.new()
+    shares = [
+        checked.caller(headers, "10.0.0.1").share
+        for headers in ({}, shown(token()), shown(token(key=other, iss=other.public)))
+    ]
+    assert len(set(shares)) == 3
+    assert {share[0] for share in shares} == {"10.0.0.1"}
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Waypost-Model", "Authorization"])
+def test_no_header_says_who_somebody_is(name: str) -> None:
+    assert access("open").caller({name: "10.9.9.9"}, "10.0.0.1").share == ("10.0.0.1", "")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+        ("::ffff:10.0.0.1", "10.0.0.1", True),
+        ("fe80::1%eth0", "fe80::2%eth0", True),
+        ("10.0.0.1", "10.0.0.2", False),
+        ("", "", True),
+        ("no:address", "no:address", True),
+    ],
+)
+def test_of_ipv6_one_host_has_a_whole_network(one: str, other: str, same: bool) -> None:
+    assert (network(one) == network(other)) is same

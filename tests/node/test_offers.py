@@ -67,3 +67,13 @@ def test_an_offer_says_all_that_is_known_of_the_model() -> None:
     assert without_warmth([warm]) == without_warmth([offer]) == (offer,)
     (other,) = Offers().take([Offered(model("m", slots=9), False, True)], 0.0)
     assert without_warmth([other]) != (offer,)
+
+
+def test_an_offer_says_how_many_may_wait_and_a_reader_takes_nothing_else_for_it() -> None:
+    (offer,) = Offers().take([Offered(M, True, True, queue=32)], 0.0)
+    assert offer.queue_size == 32
+    assert Offer.model_validate_json(offer.model_dump_json()).queue_size == 32
+    (silent,) = Offers().take([Offered(M, True, True)], 0.0)
+    assert "queue" not in silent.model_dump()
+    for odd in (None, -1, True, "32", [], 1.5):
+        assert silent.model_copy(update={"queue": odd}).queue_size is None

@@ -39,7 +39,9 @@ class Pooled:
 async def pooled(folder: Path, program: Path, limits: PoolLimits, *flags: str) -> AsyncIterator[Pooled]:
     async with residency(Memory(ram=100)) as resident:
         tenant = resident.add(fake_engine(folder, program, "m", *flags), Memory(ram=10), kept=True, idle_s=600)
-        yield Pooled(Pool(resident, limits), tenant)
+        made = Pooled(Pool(resident, limits), tenant)
+        yield made
+        assert made.pool.idle, f"left behind: {made.pool!r}"
 
 
 async def test_slots_are_given_in_the_order_they_were_asked_for(tmp_path: Path, fake_llama: Path) -> None:
@@ -100,7 +102,7 @@ async def test_a_full_queue_is_refused_at_once_and_a_long_wait_in_time(tmp_path:
         await until(lambda: m.counts() == (2, 1), 5)
         with pytest.raises(TooManyRequests) as refused:
             await m.hold(gate)
-        assert refused.value.headers()["Retry-After"] == "1"
+        assert refused.value.headers()["Retry-After"] == "8"  # one waits, and two run that are taken to need 5 s
         with pytest.raises(TooManyRequests):
             await tasks[2]
         assert m.counts() == (2, 0)
@@ -117,7 +119,7 @@ async def test_a_starting_engine_is_waited_for(tmp_path: Path, fake_llama: Path)
 
 
 async def test_an_engine_that_does_not_come_is_503_with_retry_after(tmp_path: Path, fake_llama: Path) -> None:
-    async with pooled(tmp_path, fake_llama, PoolLimits(ready_s=2), "--die", "no") as m:
+    async with pooled(tmp_path, fake_llama, PoolLimits(ready_s=10), "--die", "no") as m:
         with pytest.raises(Unavailable) as refused:
             await m.hold(asyncio.Event())
         assert refused.value.code == "engine_not_ready"
@@ -134,13 +136,35 @@ async def test_draining_refuses_what_is_new_and_waits_for_what_runs(tmp_path: Pa
         await m.tenant.engine.life.ready()
         tasks = [asyncio.create_task(m.hold(gate)) for _ in range(3)]
         await until(lambda: m.counts() == (2, 1), 5)
-        assert not await m.pool.drain(0.01)
-        with pytest.raises(Unavailable):
+        draining = asyncio.create_task(m.pool.drain(60))
+        await until(lambda: m.pool.draining, 5)
+        with pytest.raises(Unavailable) as refused:
             await m.hold(gate)
-        draining = asyncio.create_task(m.pool.drain(5))
+        load_s = m.tenant.load_s
+        assert load_s is not None and refused.value.retry_after_s is not None
+        assert 10 <= refused.value.retry_after_s <= 11 + load_s  # so long may the three take, and then a new start
+        assert m.counts() == (2, 1)  # who waits was let in before
         gate.set()
         assert await draining
         await asyncio.gather(*tasks)
+
+
+async def test_who_still_waits_when_the_time_of_a_drain_is_over_may_go_elsewhere(
+    tmp_path: Path, fake_llama: Path
+) -> None:
+    async with pooled(tmp_path, fake_llama, PoolLimits()) as m:
+        await m.tenant.engine.life.ready()
+        gate = asyncio.Event()
+        tasks = [asyncio.create_task(m.hold(gate)) for _ in range(3)]
+        await until(lambda: m.counts() == (2, 1), 5)
+        assert not await m.pool.drain(0.01)
+        with pytest.raises(Unavailable) as refused:
+            await tasks[2]
+        assert (refused.value.code, refused.value.says_when) == ("draining", True)
+        assert m.counts() == (2, 0)
+        gate.set()
+        await asyncio.gather(*tasks[:2])
+        assert await m.pool.drain(1)
 
 
 async def test_a_drain_waits_for_bodies_that_are_still_read_and_lets_them_in(tmp_path: Path, fake_llama: Path) -> None:

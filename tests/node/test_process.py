@@ -7,7 +7,9 @@ import contextlib
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,11 +24,14 @@ QUICK = ProcessLimits(start_s=5, grace_s=0.5, probe_every_s=0.01, backoff_first_
 
 
 @contextlib.asynccontextmanager
-async def kept_up(folder: Path, script: str, limits: ProcessLimits = QUICK) -> AsyncIterator[Process]:
-    """A process that is ready once it has made the file `ready`."""
-    ready = folder / "ready"
+async def kept_up(
+    folder: Path, script: str, limits: ProcessLimits = QUICK, probed: Counter[bool] | None = None
+) -> AsyncIterator[Process]:
+    """A process that is ready once it has made the file `ready`. `probed`: how often it was asked, by the answer."""
+    ready, answers = folder / "ready", Counter[bool]() if probed is None else probed
 
     async def probe() -> bool:
+        answers[ready.exists()] += 1
         return ready.exists()
 
     command = [sys.executable, "-c", f"import os, signal, sys, time; from pathlib import Path\n{script}"]
@@ -45,6 +50,7 @@ async def kept_up(folder: Path, script: str, limits: ProcessLimits = QUICK) -> A
 
 
 WAIT = "Path(os.environ['READY']).write_text(str(os.getpid()))\nsignal.pause()"
+IGNORING = f"signal.signal(15, signal.SIG_IGN)\n{WAIT}"
 
 
 def pid_of(folder: Path) -> int:
@@ -82,6 +88,42 @@ async def test_it_is_killed_with_its_group_where_it_ignores_sigterm(tmp_path: Pa
     await until(lambda: not alive(pid_of(tmp_path)) and not alive(child), 5)
 
 
+async def test_one_that_is_halted_has_no_grace_and_is_not_started_again(tmp_path: Path) -> None:
+    async with kept_up(tmp_path, IGNORING, replace(QUICK, grace_s=600)) as process:
+        await process.ensure_ready(5)
+        process.halt()
+        await until(lambda: process.pid is None, 5)
+        with pytest.raises(NotReady):
+            await process.ensure_ready(30)
+        assert process.starts == 1
+
+
+async def test_one_that_has_its_grace_already_is_halted_all_the_same(tmp_path: Path) -> None:
+    async def halt(process: Process) -> None:
+        while process.state is not State.STOPPING:
+            await process.changed()
+        process.halt()
+
+    async with kept_up(tmp_path, IGNORING, replace(QUICK, grace_s=600)) as process:
+        await process.ensure_ready(5)
+        halting = asyncio.create_task(halt(process))
+    await halting
+    assert not alive(pid_of(tmp_path))
+
+
+async def test_one_that_turns_probes_away_for_a_moment_is_not_stuck(tmp_path: Path) -> None:
+    probed = Counter[bool]()
+    async with kept_up(tmp_path, WAIT, replace(QUICK, doubt_s=30), probed) as process:
+        await process.ensure_ready(5)
+        (tmp_path / "ready").rename(tmp_path / "away")
+        before = probed.copy()
+        process.doubt()
+        await until(lambda: probed[False] > before[False] + 2, 10)
+        (tmp_path / "away").rename(tmp_path / "ready")
+        await until(lambda: probed[True] > before[True], 10)
+        assert (process.state, process.starts) == (State.READY, 1)
+
+
 async def test_its_last_words_are_logged_when_it_fails(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with kept_up(tmp_path, "print('bad flag: --x', file=sys.stderr); sys.exit(7)") as process:
         await process.tried()
@@ -90,6 +132,14 @@ async def test_its_last_words_are_logged_when_it_fails(tmp_path: Path, caplog: p
         assert "it wrote last:\n  | bad flag: --x" in caplog.text
         with pytest.raises(NotReady):
             await process.ensure_ready(0.01)
+
+
+async def test_it_tells_how_long_it_is_until_the_next_start(tmp_path: Path) -> None:
+    async with kept_up(tmp_path, "sys.exit(7)", replace(QUICK, backoff_first_s=100, backoff_most_s=100)) as process:
+        assert process.pause_s == 0
+        await process.tried()
+        await until(lambda: process.state is State.BACKOFF, 5)
+        assert 50 < process.pause_s <= 125
 
 
 async def test_a_start_without_end_is_given_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

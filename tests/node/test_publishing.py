@@ -258,6 +258,7 @@ def test_a_delegation_is_read_again_only_when_the_file_changes(tmp_path: Path, o
         ('{"text": "{}", "signature": "0x"}', "cannot be used (malformed"),
         ("not JSON", "cannot be used (Expecting value"),
     ],
+    ids=["delegate", "node", "life", "address", "no text", "malformed", "no JSON"],
 )
 def test_a_delegation_that_does_not_fit_is_named_once(
     tmp_path: Path, operator: Operator, changed: Any, said: str, caplog: pytest.LogCaptureFixture

@@ -185,7 +185,7 @@ async def test_how_long_a_model_may_take_is_told_from_where_it_is(tmp_path: Path
         await use(resident, a)
         os.kill(pid_of(a), 9)
         await a.engine.life.unready(10)
-        assert not a.warm and 0 < resident.expected_s(a) == a.load_s
+        assert not a.warm and a.load_s and a.load_s <= resident.expected_s(a) < a.load_s + 1
         await a.engine.life.ready()
         resident.keep(a, kept=False, idle_s=600)
         load_s = resident.expected_s(b)

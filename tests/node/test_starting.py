@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 from pathlib import Path
 from typing import Any
 
 from tests.node.agent import agent, options
-from tests.programs import running
+from tests.programs import ROOT, running
 
 MODEL = "smollm2"
 
@@ -30,6 +31,15 @@ async def test_a_node_whose_only_model_has_a_bad_flag_ends_with_one_line(
                 f"change flags in [node.models.{MODEL}]"
             )
             assert "Traceback" not in program.output()
+
+
+def test_no_exception_is_raised_where_debian_12s_python_would_wrap_it() -> None:
+    """What an `except*` raises is in a group of its own before Python 3.11.4, and nothing above takes it for itself."""
+    for package in ("deploy", "gateway", "node", "registry", "relay"):
+        for file in (ROOT / package).rglob("*.py"):
+            starred = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.TryStar)]
+            raised = [node for each in starred for node in ast.walk(each) if isinstance(node, ast.Raise)]
+            assert not raised, f"{file}:{raised[0].lineno}: use `except BaseExceptionGroup`"
 
 
 async def test_a_node_key_serves_once_at_a_time(tmp_path: Path, fake_llama: Path, small_gguf: Path) -> None:

@@ -218,3 +218,28 @@ async def test_only_named_headers_reach_the_engine(
         async with session.post(f"{node.url}/v1/chat/completions", json=body, headers=sent) as response:
             seen = (await response.json())["choices"][0]["message"]["content"]
         assert not [name for name in sent if name.lower() in seen.lower()]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_engine_that_is_stopped_is_ended_and_started_anew(
+    tmp_path: Path, fake_llama: Path, small_gguf: Path, session: aiohttp.ClientSession, stream: bool
+) -> None:
+    limits = {"head_s": 3, "gap_s": 1}
+    async with agent(tmp_path, {MODEL: {"uri": str(small_gguf)}}, llama_server=str(fake_llama), **limits) as node:
+        (engine,) = node.engines()
+        if stream:
+            body = {"model": MODEL, "stream": True, "messages": [{"role": "user", "content": "drip"}]}
+            async with session.post(f"{node.url}/v1/chat/completions", json=body) as answer:
+                assert await answer.content.readany()
+                os.kill(engine, signal.SIGSTOP)
+                with pytest.raises(aiohttp.ClientPayloadError):
+                    await answer.content.read()
+        else:
+            os.kill(engine, signal.SIGSTOP)
+            assert (await chat(session, node.url, MODEL, "Hi."))[0] == 504
+        await node.program.saw("did not answer any more")
+        await until(lambda: not alive(engine), 20)
+        status = 0
+        while status != 200:
+            status, _ = await chat(session, node.url, MODEL, "Hi.")
+        assert (await health_of(session, node.url))["in_flight"] == 0
