@@ -17,13 +17,15 @@ from typing import Any
 from aiohttp import web
 
 from gateway import listing
+from gateway.admission.callers import address_of
+from gateway.admission.quotas import Quotas
 from gateway.attempts import Attempts
 from gateway.config import GatewayConfig
 from gateway.directory import Directory, Route, away
 from gateway.failover import Failover
 from gateway.fallbacks import Fallbacks
 from gateway.groups import Candidate
-from gateway.keys import KeyRing
+from gateway.keys import ANYBODY, Caller, KeyRing
 from gateway.limits import LimitsOf
 from gateway.metrics import Metrics
 from gateway.openapi import PATHS
@@ -63,7 +65,9 @@ class Gateway:
         limits: LimitsOf,
         proxy: Proxy,
         metrics: Metrics,
+        quotas: Quotas | None = None,
     ) -> None:
+        self._quotas = quotas or Quotas(config.key_parallel, config.key_rpm)
         self._limits = BodyLimits(config.body_limit_bytes, config.upload_limit_bytes)
         self._keys = keys
         self._truth = truth
@@ -78,8 +82,9 @@ class Gateway:
         )  # fmt: skip
         self._proxy = proxy
         self._metrics = metrics
+        metrics.tasks()
         self._listing = listing.Listing()
-        self._running = Running()
+        self._running = Running(config.notice_s)
 
     def api(self) -> Api:
         """The endpoints, to be served beside the application."""
@@ -100,11 +105,11 @@ class Gateway:
         return make_app(routes, body_limit_bytes=self._limits.json_bytes, observe=self._metrics.observe)
 
     def refuse(self) -> None:
-        """Take no more, from the next request on."""
-        self._running.refusing = True
+        """Say in /health that this ends, and take no more: from the next request on, if no notice is to be given."""
+        self._running.end()
 
     async def drain(self, limit_s: float) -> None:
-        """The same, and return when what runs has ended, or after `limit_s`."""
+        """The same, and return when, after the notice, what runs has ended, or `limit_s` later."""
         await self._running.drain(limit_s)
 
     async def _proxied(self, request: web.Request) -> web.StreamResponse:
@@ -116,25 +121,36 @@ class Gateway:
         async def carry(inbound: Inbound) -> None:
             with self._running:
                 caller = self._keys.caller(inbound.headers)
-                with await Call.read(inbound, endpoint, self._limits, keep_fields=False) as call:
-                    vm = inbound.vm
-
-                    def tiers() -> Tiers:
-                        resolve = lambda name: self._route(vm, name, endpoint.name)  # noqa: E731
-                        return tiers_of(call, caller, self._fallbacks, resolve)
-
-                    answer = self._resuming.answer if is_resumable(call) else self._answer
-                    self._metrics.took(caller.name, *noticed(await answer(inbound, call, tiers)))
+                who = address_of(inbound.peer) if caller is ANYBODY else caller.name
+                with self._quotas.enter(caller, who) as held:
+                    inbound.extra = held.lines
+                    await self._carry(inbound, endpoint, caller, who)
 
         return carry
 
-    async def _answer(self, inbound: Inbound, call: Call, resolve: Callable[[], Tiers]) -> bytes:
+    async def _carry(self, inbound: Inbound, endpoint: Endpoint, caller: Caller, who: str) -> None:
+        with await Call.read(inbound, endpoint, self._limits, keep_fields=False) as call:
+            vm = inbound.vm
+
+            def tiers() -> Tiers:
+                resolve = lambda name: self._route(vm, name, endpoint.name)  # noqa: E731
+                return tiers_of(call, caller, self._fallbacks, resolve)
+
+            answer = self._resuming.answer if is_resumable(call) else self._answer
+            self._metrics.took(caller.name, *noticed(await answer(inbound, call, tiers, who)))
+
+    async def _answer(self, inbound: Inbound, call: Call, resolve: Callable[[], Tiers], who: str) -> bytes:
         tiers = resolve()
         queue_s = self._limits_of.of(tiers[0][0].offer.model).queue_s
-        answered = self._attempts.first(call, tiers, partial(self._failover.ask, call), (ApiError,), queue_s)
-        async with answered as (candidate, answer), answer:
+        asking = partial(self._failover.ask, call)
+        place, answer = await self._attempts.find(call, tiers, asking, (ApiError,), queue_s, who, resolve)
+        try:
+            candidate = place.candidate
             broke = partial(self._attempts.broke, candidate)
             return await relay(inbound, answer, call, names(candidate), broke=broke)
+        finally:
+            answer.close()
+            self._attempts.end(place)
 
     def _route(self, vm: str | None, model: str, endpoint: str) -> Route:
         directory, now = self._directory, time.time()
@@ -179,7 +195,7 @@ class Gateway:
         return [item for item in described if item is not None]
 
     async def _health(self, _: web.Request) -> web.StreamResponse:
-        state = "draining" if self._running.refusing else "ready" if self._truth.ready.is_set() else "starting"
+        state = "draining" if self._running.ending else "ready" if self._truth.ready.is_set() else "starting"
         body = {
             "status": state,
             "nodes": len(self._directory),

@@ -1,7 +1,7 @@
 """`waypost gateway serve`: the one place where the gateway's parts are wired together, started and stopped.
 
 With one worker this process both follows the registries and serves; with several it follows, and they serve. The first
-SIGTERM or SIGINT drains, the second stops at once. Not here: what answers requests (workers.plane).
+SIGTERM or SIGINT gives notice and drains, the second stops at once. Not here: what answers requests (workers.plane).
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from gateway.workers.member import Terms
 from gateway.workers.news import News
 from gateway.workers.plane import DataPlane, answer, outward
 from gateway.workers.port import reserve
+from gateway.workers.shared import Shared
 from gateway.workers.source import Source
 from registry.backend import open_backend
 from registry.keys import KeyFileError as WalletFileError
@@ -74,7 +75,7 @@ async def _serve(config: GatewayConfig) -> None:
     folder = _make_folder(config.state)
     key = NodeKey.load_or_create(config.gateway_key or folder / "gateway.key")
     tls = certificate.load(config.tls_certificate) if config.tls_certificate else None
-    told = _Told(config.drain_s)
+    told = _Told(config.notice_s, config.drain_s)
     if config.workers == 1:
         await _serve_alone(config, key, told, tls)
     else:
@@ -84,10 +85,10 @@ async def _serve(config: GatewayConfig) -> None:
 class _Told:
     """What signals ask for. `on_drain` is called by the first one, before the loop goes on to anything else."""
 
-    def __init__(self, drain_s: float) -> None:
+    def __init__(self, notice_s: float, drain_s: float) -> None:
         self.drain, self.stop = asyncio.Event(), asyncio.Event()
         self.on_drain: Callable[[], None] = lambda: None
-        self._drain_s = drain_s
+        self._notice_s, self._drain_s = notice_s, drain_s
         for each in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(each, self._hear)
 
@@ -95,7 +96,8 @@ class _Told:
         if self.drain.is_set():
             self.stop.set()  # the second one stops at once
         else:
-            log.info("draining for at most %.0f s; a second signal stops at once", self._drain_s)
+            notice = f"taking requests for {self._notice_s:g} s more, then " if self._notice_s else ""
+            log.info("%sdraining for at most %.0f s; a second signal stops at once", notice, self._drain_s)
             self.drain.set()
             self.on_drain()
 
@@ -161,7 +163,9 @@ async def _serve_with_workers(config: GatewayConfig, key: NodeKey, told: _Told) 
     KeyRing(config.api_keys)  # a file that cannot be used is told of here, once
     with reserve(*parse_listen(config.listen)) as reserved:
         host, port = reserved.getsockname()[:2]
-        terms = Terms(config.model_dump_json(), key.private.private_bytes_raw().hex(), (reserved.family, host, port))
+        shared = Shared.make(config.workers)
+        secret = key.private.private_bytes_raw().hex()
+        terms = Terms(config.model_dump_json(), secret, (reserved.family, host, port), shared)
         news, metrics = News(), Metrics()
 
         def announce() -> None:
@@ -170,9 +174,10 @@ async def _serve_with_workers(config: GatewayConfig, key: NodeKey, told: _Told) 
 
         async with _control(config, key, news, lambda _: None) as control:
             control.measure(metrics)
+            metrics.tasks()
             source = Source(control.follower, control.prover, time.time)
             crew = Crew(config.workers, Parts(terms, source, news, lambda: part(metrics.collect())), announce)
-            await _beside(control, crew.run(told.drain, told.stop, config.drain_s))
+            await _beside(control, crew.run(told.drain, told.stop, config.notice_s, config.drain_s))
 
 
 async def _beside(control: _Control, serving: Coroutine[Any, Any, None]) -> None:

@@ -1,46 +1,54 @@
 """Ask one candidate after another until one has answered, as far as the protocol's table lets a request be sent again.
 
 Only before the first byte: what happens to a stream that breaks later is `gateway.resuming`'s. Not here: how a node is
-asked (failover, proxying), and who is next after a failure (search).
+asked (failover, proxying), what a failure says of it (verdicts), who is next after one (search), and waiting
+for room (admission).
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from gateway.admission.admission import Admission
+from gateway.admission.line import Rank
+from gateway.admission.tickets import Place, Ticket
+from gateway.affinity import Topic
 from gateway.balance import Balance
 from gateway.groups import Candidate
-from gateway.limits import fired
-from gateway.search import Search, Sendable, ends_by_itself
-from relay.errors import ApiError, ConnectFailed, Reset, TooManyRequests, Unavailable, UpstreamTimeout
-from relay.http import NODE_HEADER
+from gateway.search import Pause, Search, Sendable, ends_by_itself
+from gateway.tiers import Tiers
+from gateway.verdicts import Verdicts
+from relay.answer import Relayed
+from relay.errors import ApiError
+from relay.http import LOAD_HEADER
 
 __all__ = ["Attempts", "Sendable"]
 
 log = logging.getLogger("waypost.gateway")
 
-# Codes of a 503 that is about one model, not the node.
-_COLD = ("model_cold", "model_not_ready", "model_not_loaded", "engine_not_ready")
-_REFUSED = "upstream_refused"
+_LOAD = re.compile(r"([0-9]{1,6})/([0-9]{1,6})\+([0-9]{1,6})")  # running, of so many slots, and waiting
+_LATE_S = 0.05  # after a wait whose end is known there is a turn for everybody, and not whoever wakes up first
 _Answer = TypeVar("_Answer")
 
 
 class Attempts:
-    """Owns nothing: what is known of nodes is `balance`'s. `on_failure` is told a cause, and `on_limit` which time
-    limit fired: of both there are few."""
+    """Owns nothing: what is known of nodes is `balance`'s, and who waits `admission`'s. `on_failure` is told a cause,
+    and `on_limit` which time limit fired: of both there are few."""
 
     def __init__(
         self,
         balance: Balance,
         on_failure: Callable[[str], None],
         on_limit: Callable[[str], None] = lambda _: None,
+        admission: Admission | None = None,
     ) -> None:
         self._balance = balance
-        self._on_failure = on_failure
+        self._admission = admission or Admission(balance)
+        self._verdicts = Verdicts(balance, on_failure, on_limit)
         self._on_limit = on_limit
 
     def first(
@@ -50,16 +58,19 @@ class Attempts:
         ask: Callable[[Candidate], Awaitable[_Answer]],
         weak: tuple[type[ApiError], ...],
         queue_s: float,
+        caller: str = "",
+        again: Callable[[], Tiers] | None = None,
     ) -> _First[_Answer]:
         """The first candidate that answers well, the request counted for as long as the context lasts.
 
-        A tier is asked once all of the one before have failed. `weak` are the failures that count against a node. Where
-        all are busy and say when to come back, that is waited for, `queue_s` at most since the request came.
+        A tier is asked once all of the one before have failed, or are full. `weak` are the failures that count against
+        a node. Where all are full, or busy and say when to come back, that is waited for, `queue_s` at most since the
+        request came, each `caller` in its turn. `again` says who may answer by then.
 
         Raises ApiError: the node's reason where the request is at fault, else 429, 502, 503 or 504 when all failed: the
         one that says when to come back, the soonest of several, else the last.
         """
-        return _First(self, call, tiers, ask, weak, queue_s)
+        return _First(self, call, tiers, ask, weak, queue_s, caller, again)
 
     async def find(
         self,
@@ -68,118 +79,115 @@ class Attempts:
         ask: Callable[[Candidate], Awaitable[_Answer]],
         weak: tuple[type[ApiError], ...],
         queue_s: float,
+        caller: str = "",
+        again: Callable[[], Tiers] | None = None,
         *,
         resuming: bool = False,
-    ) -> tuple[Candidate, _Answer]:
+    ) -> tuple[Place, _Answer]:
         """As `first`, but whoever asked ends the count, by `end`. `resuming`: a client has seen the beginning, so that
-        no budget of retries stands against it, and who is ill is waited for."""
-        balance, came = self._balance, time.monotonic()
-        now, search = came, None
-        best = balance.order(tiers[0], now, eager=resuming) if tiers else None
-        step: Candidate | ApiError | None = best[0] if best else None
+        no budget of retries stands against it, who is ill is waited for, and everybody else waits."""
+        balance, admission, now = self._balance, self._admission, time.monotonic()
+        search = step = None
+        topic = balance.topic_of(call) if tiers and len(tiers[0]) > 1 else None
+        best = balance.order(tiers[0], now, eager=resuming, topic=topic) if tiers else None
+        place = admission.enter(best, caller, now, topic) if best else None
+        seeking = call, tiers, now, queue_s, resuming, again, topic
         try:
             while True:
-                if step is None:
-                    search = search or Search(balance, call, tiers, came, queue_s, resuming=resuming)
-                    step, now = await self._next(call, search), time.monotonic()
-                if isinstance(step, ApiError):
-                    raise step
-                candidate, step = step, None
-                probing = balance.probe(candidate, now)
-                balance.begin(candidate.node, candidate.offer.model)
+                if place is None:
+                    search = search or self._search(*seeking)
+                    step = await self._next(call, search, caller, resuming)
+                    if isinstance(step, ApiError):
+                        raise step
+                    place, step = step, None
+                candidate = place.candidate
                 try:
                     answer = await ask(candidate)
                 except BaseException as error:
-                    self._over(call, candidate, error, weak, probing)
-                    search = search or Search(balance, call, tiers, came, queue_s, resuming=resuming)
+                    self._over(call, place, error, weak)
+                    place = None
+                    search = search or self._search(*seeking)
                     if not isinstance(error, ApiError) or not search.failed(candidate, error, time.monotonic()):
                         raise
                     continue
                 balance.answered(candidate, time.monotonic())
-                return candidate, answer
+                if isinstance(answer, Relayed) and (load := answer.header(LOAD_HEADER)) is not None:
+                    self._heard(candidate, load)
+                return place, answer
         finally:
             search = step = None  # the traceback of a failure holds this frame, and these hold the failure
 
-    def end(self, candidate: Candidate) -> None:
-        """The request that `find` brought to this candidate is over."""
-        self._balance.end(candidate.node, candidate.offer.model)
+    def end(self, place: Place) -> None:
+        """The request that `find` brought to this place is over."""
+        self._admission.end(place)
 
     def broke(self, candidate: Candidate, error: ApiError) -> None:
         """A stream that had begun there died: it was cut, fell silent, or made no sense."""
-        self._balance.died(candidate, time.monotonic())
-        self._count(error)
-        log.warning("node %s broke a stream: %.300r (%.60r)", candidate.node, error.message, error.code)
+        self._verdicts.broke(candidate, error)
 
-    async def _next(self, call: Sendable, search: Search) -> Candidate | ApiError:
-        """Whom to ask, once it is time for that, or what to tell the client."""
-        while isinstance(step := search.next(time.monotonic()), float):
-            log.info("%s waits %.1f s for a node that is busy", call.request_id, step)
-            await asyncio.sleep(step)
-        if search.gave_up and isinstance(step, ApiError):
-            self._on_limit("queue")
-        return step
-
-    def _over(
+    def _search(
         self,
         call: Sendable,
-        candidate: Candidate,
-        error: BaseException,
-        weak: tuple[type[ApiError], ...],
-        probing: bool,
-    ) -> None:
+        tiers: Sequence[Sequence[Candidate]],
+        came: float,
+        queue_s: float,
+        resuming: bool,
+        again: Callable[[], Tiers] | None,
+        topic: Topic | None,
+    ) -> Search:
+        return Search(
+            self._balance, call, tiers, came, queue_s,
+            resuming=resuming, topic=topic, has_room=self._admission.has_room, again=again,
+        )  # fmt: skip
+
+    async def _next(self, call: Sendable, search: Search, caller: str, resuming: bool) -> Place | ApiError:
+        """Whom to ask, once it is time for that, or what to tell the client."""
+        admission = self._admission
+        while True:
+            now = time.monotonic()
+            step = search.next(now)
+            if isinstance(step, Candidate):
+                return admission.begin(step, caller, now, search.topic)
+            if isinstance(step, ApiError):
+                if search.gave_up:
+                    self._on_limit("queue")
+                if ends_by_itself(step):
+                    back_at = now + (step.retry_after_s or 0)
+                    step.retry_after_s = admission.appoint(_ticket(search, Pause(now, True), caller, now), back_at)
+                return step
+            ticket = _ticket(search, step, caller, now, search.rank)
+            log.info("%s waits %.1f s at most for a node that is busy", call.request_id, step.until - now)
+            place = await admission.wait(ticket, step.until + (0.0 if step.full else _LATE_S))
+            search.rank = ticket.rank  # whoever was promised something is, until it is answered
+            if place is not None:
+                return place
+            if not step.full and not ticket.evicted:
+                continue
+            candidate = search.nevertheless(time.monotonic()) if resuming else None
+            if candidate is not None:
+                return admission.begin(candidate, caller, time.monotonic(), search.topic)
+            if search.may_wait:
+                self._on_limit("queue")
+            return admission.busy(ticket, call.model)
+
+    def _heard(self, candidate: Candidate, load: str) -> None:
+        """What a node says of itself; what is no load says nothing."""
+        said = _LOAD.fullmatch(load)
+        if said is not None:
+            self._balance.loaded(candidate, int(said[1]), int(said[2]), int(said[3]), time.monotonic())
+
+    def _over(self, call: Sendable, place: Place, error: BaseException, weak: tuple[type[ApiError], ...]) -> None:
         """That try has failed, or its client is gone."""
-        now = time.monotonic()
-        self.end(candidate)
+        now, candidate = time.monotonic(), place.candidate
         if isinstance(error, ApiError):
-            self._note(call, candidate, error, weak, now)
-        if probing:
-            self._balance.abandoned(candidate, now)  # unless it was judged just now
-
-    def _note(
-        self, call: Sendable, candidate: Candidate, error: ApiError, weak: tuple[type[ApiError], ...], now: float
-    ) -> None:
-        """Whatever a node says stays out of the metrics' labels, and within a line of the log."""
-        if error.theirs or not isinstance(error, ConnectFailed | Reset | UpstreamTimeout):
-            error.extra_headers[NODE_HEADER] = candidate.node
-        self._judge(candidate, error, weak, now)
-        if error.status < 500 and not isinstance(error, TooManyRequests):
-            return
-        if _is_cold(error):
-            log.info("%s node %s has %s not loaded", call.request_id, candidate.node, candidate.offer.model)
-            return
-        self._count(error)
-        log.warning("%s node %s: %.300r (%.60r)", call.request_id, candidate.node, error.message, error.code)
-
-    def _judge(self, candidate: Candidate, error: ApiError, weak: tuple[type[ApiError], ...], now: float) -> None:
-        """What a failure says of the node."""
-        balance = self._balance
-        if _is_cold(error):
-            balance.refused_cold(candidate, now, error.retry_after_s)
-        elif not isinstance(error, weak):
-            if error.theirs:
-                balance.reached(candidate)
-        elif isinstance(error, ConnectFailed):
-            balance.unreachable(candidate, now)
-        elif _is_refusal(error):
-            balance.refused(candidate, now)
-        elif ends_by_itself(error):
-            balance.busy(candidate, error, now)
-        elif error.status >= 500:
-            balance.failed(candidate, now, reached=error.theirs)
-        elif error.theirs:
-            balance.responded(candidate, now)
-
-    def _count(self, error: ApiError) -> None:
-        self._on_failure(f"status_{error.status}" if error.theirs else error.code or error.type)
-        limit = fired(error)
-        if limit is not None:
-            self._on_limit(limit)
+            self._verdicts.note(call.request_id, candidate, error, weak, now)
+        self._admission.end(place, well=False)  # only now: who waits for the place is not to meet what was met here
 
 
 class _First(Generic[_Answer]):
     """The context of one request; a class, since a generator would cost more than the rest of the routing."""
 
-    __slots__ = ("_asked", "_attempts", "_candidate")
+    __slots__ = ("_asked", "_attempts", "_place")
 
     def __init__(
         self,
@@ -189,26 +197,27 @@ class _First(Generic[_Answer]):
         ask: Callable[[Candidate], Awaitable[_Answer]],
         weak: tuple[type[ApiError], ...],
         queue_s: float,
+        caller: str,
+        again: Callable[[], Tiers] | None,
     ) -> None:
         self._attempts = attempts
-        self._asked = (call, tiers, ask, weak, queue_s)
-        self._candidate: Candidate | None = None
+        self._asked = (call, tiers, ask, weak, queue_s, caller, again)
+        self._place: Place | None = None
 
     async def __aenter__(self) -> tuple[Candidate, _Answer]:
-        found = await self._attempts.find(*self._asked)
-        self._candidate = found[0]
-        return found
+        self._place, answer = await self._attempts.find(*self._asked)
+        return self._place.candidate, answer
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._candidate is not None
-        self._attempts.end(self._candidate)
+        assert self._place is not None
+        self._attempts.end(self._place)
 
 
-def _is_cold(error: ApiError) -> bool:
-    """Does a node say that it has to load this model first?"""
-    return isinstance(error, Unavailable) and error.theirs and error.code in _COLD
-
-
-def _is_refusal(error: ApiError) -> bool:
-    """Does a node not take a request that is in order, and was it judged so by its status?"""
-    return error.code == _REFUSED and not error.theirs and getattr(error, "upstream_status", None) is not None
+def _ticket(search: Search, pause: Pause, caller: str, now: float, rank: Rank = Rank.USUAL) -> Ticket:
+    return Ticket(
+        caller, rank, search.came, search.spots(pause, now),
+        accepts=lambda candidate: search.accepts(candidate, time.monotonic()),
+        renew=lambda: search.renewed(pause, time.monotonic()),
+        renewed_at=now,
+        topic=search.topic,
+    )  # fmt: skip

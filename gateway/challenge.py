@@ -35,6 +35,7 @@ _AT_ONCE = 64
 _RETRY_FIRST_S = 1.0
 _RETRY_MOST_S = 300.0
 _FAILURES_COUNTED = 16
+_LOOK_S = 0.1
 
 Identity = tuple[str, str, str | None]  # node key, URL, TLS key: a change of any asks for a new proof
 
@@ -101,6 +102,11 @@ class _Attempt:
         return any(one.explicit for one in self.believed.values())
 
     @property
+    def is_settled(self) -> bool:
+        """Has it been asked, or is it gone?"""
+        return self.proven or bool(self.failures) or not self.believed
+
+    @property
     def advert(self) -> Advert:
         return next(iter(self.believed.values())).advert
 
@@ -157,6 +163,17 @@ class Prover:
                 self._asking.add(attempt.task)
                 self._running[named] += 1
                 attempt.task.add_done_callback(partial(self._asked, who, attempt, named))
+
+    async def asked_all(self) -> None:
+        """Returns when each of those that are followed now has proven itself, or has failed to for the first time."""
+        waiting = list(self._attempts.values())
+        while waiting:
+            if waiting[-1].is_settled:
+                waiting.pop()
+            elif self._asking:
+                await asyncio.wait(self._asking, return_when=asyncio.FIRST_COMPLETED)
+            else:
+                await asyncio.sleep(_LOOK_S)  # its host has used up its turns
 
     async def close(self) -> None:
         """Stop asking."""

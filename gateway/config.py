@@ -110,7 +110,26 @@ class GatewayConfig(Reading):
     )
     gap_s: float = Field(default=120.0, gt=0, description="seconds to wait between two pieces of a stream")
     queue_s: float = Field(
-        default=10.0, ge=0, description="seconds that a request waits for nodes that are busy and say when to come back"
+        default=30.0, ge=0, description="seconds that a request waits for a node that has room; 0: not at all"
+    )
+    queue: int = Field(
+        default=512,
+        ge=0,
+        description="requests for one model that wait for a node with room, in each worker",
+        json_schema_extra={"metavar": "N"},
+    )
+    key_parallel: int = Field(
+        default=0,
+        ge=0,
+        description="requests that an API key, or an address where there are no keys, may have at once, unless the key "
+        "says otherwise; 0: any number",
+        json_schema_extra={"metavar": "N"},
+    )
+    key_rpm: int = Field(
+        default=0,
+        ge=0,
+        description="the same, for requests a minute; 0: any number",
+        json_schema_extra={"metavar": "N"},
     )
     limits: dict[str, ModelLimits] = Field(default_factory=dict, description="time limits of one model")
     fallback: tuple[str, ...] = Field(
@@ -128,6 +147,11 @@ class GatewayConfig(Reading):
         default=0.0,
         ge=0,
         description="seconds between the comments that keep a stream open before its first token; 0 sends none",
+    )
+    notice_s: float = Field(
+        default=0.0,
+        ge=0,
+        description="seconds that requests are still taken at a stop, /health saying 503 already; 0: not at all",
     )
     drain_s: float = Field(default=30.0, ge=0, description="seconds that running requests are given at a stop")
     body_limit_bytes: int = Field(default=32 * 1024 * 1024, gt=0, description="largest JSON body")
@@ -208,6 +232,18 @@ class KeyNewConfig(Options):
         default=None,
         description="when the key ends: 30d, 12h, or a date such as 2030-01-31; never if not given",
         json_schema_extra={"metavar": "WHEN"},
+    )
+    max_parallel: int | None = Field(
+        default=None,
+        ge=0,
+        description="requests that the key may have at once; 0: any number; the gateway's --key-parallel if not given",
+        json_schema_extra={"metavar": "N"},
+    )
+    requests_per_minute: int | None = Field(
+        default=None,
+        ge=0,
+        description="requests that the key may send a minute; 0: any number; the gateway's --key-rpm if not given",
+        json_schema_extra={"metavar": "N"},
     )
 
 

@@ -7,7 +7,9 @@ carrying the answer (relay.stream).
 from __future__ import annotations
 
 import time
+from collections.abc import Coroutine
 from functools import lru_cache
+from typing import Any
 
 from gateway import sound
 from gateway.groups import Candidate
@@ -36,16 +38,14 @@ class Failover:
         self._tokens = tokens
         self._limits = limits
 
-    async def ask(self, call: Call, candidate: Candidate) -> Relayed:
+    def ask(self, call: Call, candidate: Candidate) -> Coroutine[Any, Any, Relayed]:
         """A good answer, none of which anybody has seen; of a stream of tokens, with the first one.
 
         Raises ApiError. The answer is the caller's to close.
         """
         limits = self._limits.of(candidate.offer.model)
-        if call.stream and call.endpoint.events.end is not None:
-            return await self._ask_stream(call, candidate, limits)
-        answer = await self._ask(call, candidate, limits)
-        return _checked(call, answer)
+        is_stream = call.stream and call.endpoint.events.end is not None
+        return (self._ask_stream if is_stream else self._ask)(call, candidate, limits)
 
     async def _ask_stream(self, call: Call, candidate: Candidate, limits: Limits) -> Relayed:
         asked_at = time.monotonic()
@@ -55,7 +55,6 @@ class Failover:
             if not error.theirs and limits.first_token_s <= limits.head_s:
                 raise too_late() from error
             raise
-        _checked(call, answer)
         try:
             await opened(answer, limits, asked_at)
         except BaseException:
@@ -70,19 +69,14 @@ class Failover:
             MODEL_HEADER: candidate.offer.model,
         }
         answer = await ask(self._upstreams, origin, f"/v1/{call.endpoint.path}", call, headers, limits)
-        if answer.ok:
-            return answer
-        answer.close()
-        raise _judged(answer)
-
-
-def _checked(call: Call, answer: Relayed) -> Relayed:
-    try:
-        sound.check(call, answer)
-    except ApiError:
-        answer.close()
-        raise
-    return answer
+        try:
+            if not answer.ok:
+                raise _judged(answer)
+            sound.check(call, answer)
+        except ApiError:
+            answer.close()
+            raise
+        return answer
 
 
 def _judged(answer: Relayed) -> ApiError:

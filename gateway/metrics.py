@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from aiohttp import web
@@ -9,6 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metr
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from gateway.admission.admission import Admission
+from gateway.admission.quotas import Quotas
 from gateway.counting import Counting
 from gateway.hosts import HostState
 
@@ -66,6 +69,17 @@ class Metrics:
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """A value that is read when it is asked for."""
         Gauge(f"waypost_gateway_{name}", text, registry=self._registry).set_function(read)
+
+    def tasks(self) -> None:
+        """Of the loop that is asked: when nothing happens there are as many as there were at the beginning."""
+        self.gauge("tasks", "Tasks of asyncio that have not ended.", lambda: len(asyncio.all_tasks()))
+
+    def admission(self, admission: Admission, quotas: Quotas) -> None:
+        """Who waits and what was promised; all of it is zero where nothing happens."""
+        self.gauge("admitted", "Requests with nodes, counted by their callers.", lambda: admission.in_flight)
+        self.gauge("queue_waiting", "Requests that wait for a node with room.", lambda: admission.waiting)
+        self.gauge("promises", "Callers that were told when to come back.", lambda: admission.promised)
+        self.gauge("limited_in_flight", "Requests of callers that may have so many at once.", lambda: quotas.in_flight)
 
     def registries(self, read: Callable[[], Iterable[HostState]]) -> None:
         """What is known of each registry, read when it is asked for."""

@@ -13,11 +13,14 @@ from typing import TypeVar
 import aiohttp
 from aiohttp import web
 
+from gateway.admission.callers import address_of
+from gateway.admission.quotas import Quotas
 from gateway.attempts import Attempts
 from gateway.directory import Route
 from gateway.groups import Candidate
-from gateway.keys import KeyRing
+from gateway.keys import ANYBODY, Caller, KeyRing
 from gateway.limits import LimitsOf
+from gateway.tiers import Tiers
 from gateway.tls import verification
 from gateway.tokens import Tokens
 from relay import websockets
@@ -33,7 +36,7 @@ from relay.errors import (
     UpstreamTimeout,
     from_upstream,
 )
-from relay.http import MODEL_HEADER, NODE_HEADER, TOKEN_HEADER
+from relay.http import EXTRA, MODEL_HEADER, NODE_HEADER, TOKEN_HEADER
 from relay.proxying import ProxyCall, carry, read, send
 from relay.target import PREFIX
 
@@ -53,7 +56,9 @@ class Proxy:
         tokens: Tokens,
         body_limits: BodyLimits,
         limits: LimitsOf,
+        quotas: Quotas | None = None,
     ) -> None:
+        self._quotas = quotas or Quotas()
         self._keys = keys
         self._session = session
         self._attempts = attempts
@@ -64,18 +69,27 @@ class Proxy:
     async def handle(self, request: web.Request, resolve: Callable[[str], Route]) -> web.StreamResponse:
         """One request, from its head to the node's last byte. `resolve` says which nodes a model means in it."""
         caller = self._keys.caller(request.headers)
+        who = address_of(request.remote or "") if caller is ANYBODY else caller.name
+        with self._quotas.enter(caller, who) as held:
+            request[EXTRA] = held.headers
+            return await self._handle(request, resolve, caller, who)
+
+    async def _handle(
+        self, request: web.Request, resolve: Callable[[str], Route], caller: Caller, who: str
+    ) -> web.StreamResponse:
         async with read(request, self._body_limits, self._limits.usual.head_s) as call:
             route = resolve(call.model)
             caller.require(call.model, call.model.partition("@")[0], route.model)
             if call.websocket:
-                return await self._relay_websocket(request, call, route)
-            async with self._answered(call, route.candidates, lambda to: self._ask(call, route.model, to)) as found:
-                candidate, answer = found
-                async with answer:
-                    limits = self._limits.of(route.model)
-                    return await carry(request, answer, limits, {NODE_HEADER: candidate.node})
+                return await self._relay_websocket(request, call, route, who)
+            again = lambda: (resolve(call.model).candidates,)  # noqa: E731
+            ask = lambda to: self._ask(call, route.model, to)  # noqa: E731
+            async with self._answered(call, route.candidates, ask, who, again) as (candidate, answer), answer:
+                return await carry(request, answer, self._limits.of(route.model), {NODE_HEADER: candidate.node})
 
-    async def _relay_websocket(self, request: web.Request, call: ProxyCall, route: Route) -> web.StreamResponse:
+    async def _relay_websocket(
+        self, request: web.Request, call: ProxyCall, route: Route, who: str
+    ) -> web.StreamResponse:
         limits = self._limits.of(route.model)
 
         async def connect(to: Candidate) -> aiohttp.ClientWebSocketResponse:
@@ -83,11 +97,16 @@ class Proxy:
             url = call.target.url(to.url + PREFIX)
             return await websockets.connect(self._session, request, url, headers, limits, _tls(to))
 
-        async with self._answered(call, route.candidates, connect) as (candidate, upstream):
+        async with self._answered(call, route.candidates, connect, who) as (candidate, upstream):
             return await websockets.relay(request, upstream, limits, {NODE_HEADER: candidate.node})
 
     def _answered(
-        self, call: ProxyCall, candidates: Sequence[Candidate], ask: Callable[[Candidate], Awaitable[_Answer]]
+        self,
+        call: ProxyCall,
+        candidates: Sequence[Candidate],
+        ask: Callable[[Candidate], Awaitable[_Answer]],
+        who: str,
+        again: Callable[[], Tiers] | None = None,
     ) -> AbstractAsyncContextManager[tuple[Candidate, _Answer]]:
         async def let_in(to: Candidate) -> _Answer:
             try:
@@ -101,7 +120,7 @@ class Proxy:
                 raise
 
         queue_s = self._limits.of(candidates[0].offer.model).queue_s
-        return self._attempts.first(call, (candidates,), let_in, _WEAK, queue_s)
+        return self._attempts.first(call, (candidates,), let_in, _WEAK, queue_s, who, again)
 
     async def _ask(self, call: ProxyCall, model: str, to: Candidate) -> Relayed:
         headers = self._headers(to, model)

@@ -32,6 +32,7 @@ log = logging.getLogger("waypost.gateway")
 
 _SETTLE_S = 0.05  # postings that come together are applied together
 _TICK_S = 1.0
+_PROOFS_S = 2.0  # a start waits no longer for nodes that do not answer
 
 
 class Follower:
@@ -49,14 +50,16 @@ class Follower:
         on_gone: Callable[[str], None],
         news: News | None = None,
     ) -> None:
-        self.ready = asyncio.Event()  # something has been read: a registry, or a snapshot
+        self._read = asyncio.Event()  # something has been read: a registry, or a snapshot
+        self._applied = asyncio.Event()  # and it is in the directory
+        self.ready = asyncio.Event()  # and its nodes have been asked to prove themselves
         self.refused = 0
         self._news = news or News()
         self.ownership = Ownership(backends, clock, self._news.changed)
         self.renewal = Renewal(session, self.consider, clock)
         self.hosts = Hosts([backend.board for backend in backends])
         self.readers = [
-            Reader(backend, partial(self._consider_from, number), self.ready.set, lambda: self._rules, clock)
+            Reader(backend, partial(self._consider_from, number), self._on_read, lambda: self._rules, clock)
             for number, backend in enumerate(backends)
         ]
         self._trust = trust
@@ -98,6 +101,7 @@ class Follower:
                 group.create_task(self.renewal.run())
                 group.create_task(self.ownership.run())
                 group.create_task(self._saving.run())
+                group.create_task(self._get_ready())
         finally:
             memory = Memory(self._trust.snapshot(self._clock()), self.directory.names_seen(self._clock()))
             await asyncio.shield(asyncio.to_thread(self._snapshot.save, memory))
@@ -133,8 +137,20 @@ class Follower:
             await pace.step()
         self.directory = self._new_directory(memory.names)
         if memory.postings:
+            self._on_read()
             await self._apply()
-            self.ready.set()
+
+    def _on_read(self) -> None:
+        self._read.set()
+        self._changed.set()
+
+    async def _get_ready(self) -> None:
+        """Before that, requests would be refused for want of nodes that may be routed to."""
+        await self._applied.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PROOFS_S):
+                await self._prover.asked_all()
+        self.ready.set()
 
     def _new_directory(self, seen: dict[str, float] | None = None) -> Directory:
         return Directory((), self._curation, self._pins, seen, self._owns)
@@ -157,7 +173,7 @@ class Follower:
 
         Whom a curator drops is gone first, since another directory takes a while to make.
         """
-        now, pace = self._clock(), Pace()
+        now, pace, read = self._clock(), Pace(), self._read.is_set()
         for change in self._trust.changes(now):
             self._tell(change.key, self.directory.apply(change, now), change.believed)
             self._saving.due()
@@ -169,6 +185,8 @@ class Follower:
         self._prover.ask()
         replaced, self._settled_on = not self.settled, self.directory
         self._news.applied(replaced)
+        if read:
+            self._applied.set()
 
     async def _rebuild(self, curation: Curation, now: float) -> None:
         """Another directory, made beside the one in force, for other curators' lists."""

@@ -1,6 +1,8 @@
 """Newer adverts from the nodes themselves: days without any registry change nothing.
 
-A node is asked in the last third of its advert's life, and for a day after its end. Not here: judging what it says.
+A node is asked in the last third of its advert's life, and for a day after its end. One that withdrew what it offers,
+as it does while its engine does not start, is asked for as long as that would have counted. Not here: judging what it
+says.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import asyncio
 import heapq
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 
 import aiohttp
@@ -37,7 +40,8 @@ class Renewal:
         self._session = session
         self._consider = consider
         self._clock = clock
-        self._listed: dict[Key, Believed] = {}  # those that ended lately, too
+        self._listed: dict[Key, Believed] = {}  # those that ended lately, or were withdrawn, too
+        self._withdrawn: set[Key] = set()
         # Those who were named are asked beside the strangers, not behind them.
         self._heaps: dict[bool, list[tuple[float, int, Key, Believed]]] = {True: [], False: []}
         self._number = count()
@@ -46,13 +50,16 @@ class Renewal:
         return f"<Renewal nodes={len(self._listed)}>"
 
     def follow(self, key: Key, before: Believed | None, after: Believed | None) -> None:
-        """What is believed of a node now, and was before. What was withdrawn is forgotten, what ended is not."""
+        """What is believed of a node now, and was before."""
         if after is not None:
+            self._withdrawn.discard(key)
             self._listed[key] = after
             lifetime = after.advert.expires_at - after.advert.issued_at
             self._push(after.valid_until - lifetime / _RENEW_BEFORE, key, after)
         elif before is not None and before.valid_until > self._clock():
-            self._listed.pop(key, None)
+            self._withdrawn.add(key)
+            self._listed[key] = one = replace(before)  # so that what is due for it until now is not
+            self._push(self._clock(), key, one)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -71,8 +78,9 @@ class Renewal:
             _, _, key, one = heapq.heappop(heap)
             if self._listed.get(key) is not one:
                 continue
-            if one.valid_until + _ASKED_FOR_S <= now:
+            if one.valid_until + (0.0 if key in self._withdrawn else _ASKED_FOR_S) <= now:
                 del self._listed[key]
+                self._withdrawn.discard(key)
                 continue
             due.append((key, one))
         return due

@@ -22,7 +22,7 @@ class Rest:
     """Until when, and what the node said: its own words, for whoever comes before that and finds nobody else.
 
     `busy`: it said to come back, `back_at`, which may be later than anybody holds to. Otherwise it refused what it
-    should have taken.
+    should have taken. `seq`: of its advert by then; a later one is of a node that may have begun anew.
     """
 
     until: float
@@ -31,6 +31,7 @@ class Rest:
     status: int = TooManyRequests.status
     message: str = ""
     code: str | None = None
+    seq: int = 0
 
     def error(self, retry_after_s: int) -> ApiError:
         """The node's refusal, as it would be said again now."""
@@ -50,23 +51,23 @@ class Rests:
     def __repr__(self) -> str:
         return f"<Rests nodes={len(self.nodes)}>"
 
-    def busy(self, node: str, model: str, error: ApiError, now: float) -> None:
+    def busy(self, node: str, model: str, error: ApiError, now: float, seq: int = 0) -> None:
         """The node said this, and when to come back."""
         wait = max(_LEAST_S, error.retry_after_s or 0.0)
         code, words = error.code[:_WORDS_KEPT] if error.code else None, error.message[:_WORDS_KEPT]
-        self._keep(node, model, Rest(now + min(wait, _MOST_S), now + wait, True, error.status, words, code))
+        self._keep(node, model, Rest(now + min(wait, _MOST_S), now + wait, True, error.status, words, code, seq))
 
-    def refused(self, node: str, model: str, now: float) -> None:
+    def refused(self, node: str, model: str, now: float, seq: int = 0) -> None:
         """It does not let this gateway in, or knows nothing of the model: that will not have changed in a moment."""
-        self._keep(node, model, Rest(now + _REFUSED_S))
+        self._keep(node, model, Rest(now + _REFUSED_S, seq=seq))
 
-    def of(self, node: str, model: str, now: float) -> Rest | None:
-        """What there is to wait for now."""
+    def of(self, node: str, model: str, now: float, seq: int = 0) -> Rest | None:
+        """What there is to wait for now, by an advert of that `seq`."""
         known = self.nodes.get(node)
         rest = known.get(model) if known else None
         if rest is None or known is None:
             return None
-        if rest.until > now:
+        if rest.until > now and seq <= rest.seq:
             return rest
         del known[model]
         if not known:

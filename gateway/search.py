@@ -1,16 +1,20 @@
 """Pure: a request has failed, or found nobody to ask. Who is asked next, for what is it worth waiting, what is told.
 
-Made only then: a request that is answered at once needs none. Not here: asking and waiting (attempts).
+Made only then: a request that is answered at once needs none. Not here: asking (attempts), and waiting (admission).
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.admission.line import Rank
+from gateway.admission.tickets import Spot, Spots
+from gateway.affinity import Topic
 from gateway.balance import Balance
 from gateway.directory import away
 from gateway.groups import Candidate
@@ -39,6 +43,15 @@ class Sendable(Protocol):
 
 
 @dataclass(frozen=True)
+class Pause:
+    """Nobody can be asked now; somebody may be by `until`. `full`: some are well and have no room, and else all said
+    when they are back."""
+
+    until: float
+    full: bool
+
+
+@dataclass(frozen=True)
 class _Back:
     """Somebody answers from then on; `rest`: what they said to another request, if not to this one."""
 
@@ -47,7 +60,10 @@ class _Back:
 
 
 class Search:
-    """One request's. `gave_up`: something might have been had by waiting longer than is allowed."""
+    """One request's. `gave_up`: something might have been had by waiting longer than is allowed.
+
+    `has_room` says whether a node takes one more now; `again` who may answer by now, as `tiers` did.
+    """
 
     def __init__(
         self,
@@ -58,13 +74,21 @@ class Search:
         queue_s: float,
         *,
         resuming: bool = False,
+        topic: Topic | None = None,
         spread: Callable[[], float] = random.random,
+        has_room: Callable[[Candidate, float], bool] | None = None,
+        again: Callable[[], Sequence[Sequence[Candidate]]] | None = None,
     ) -> None:
         self._balance = balance
+        self._has_room = has_room or (lambda _, __: True)
+        self._again = again
+        self.topic = topic
+        self.came = came
+        self.rank = Rank.RESUMING if resuming else Rank.USUAL
         self._call = call
         self._tiers = tiers
         self._until = came + queue_s
-        self._may_wait = queue_s > 0
+        self.may_wait = queue_s > 0
         self._resuming = resuming
         self._spread = spread
         self._tier = 0
@@ -98,35 +122,67 @@ class Search:
         self._unreachable = self._unreachable and isinstance(error, ConnectFailed)
         return self._call.may_go_elsewhere(error)
 
-    def next(self, now: float) -> Candidate | float | ApiError:
-        """Whom to ask now, or for how long to wait before the next call (seconds), or what to tell the client."""
+    def next(self, now: float) -> Candidate | Pause | ApiError:
+        """Whom to ask now, or what to wait for before the next call, or what to tell the client."""
+        full = False
         while self._tries < _TRIES and self._tier < len(self._tiers):
             if self._tries_of_tier < _TRIES_OF_TIER:
-                for candidate in self._balance.order(self._tiers[self._tier], now, eager=self._resuming):
-                    if self._suits(candidate, now) and self._may_retry(candidate, now):
+                for candidate in [c for c in self._ordered(self._tier, now) if self._suits(c, now)]:
+                    if not self._has_room(candidate, now):
+                        full = True
+                    elif self._may_retry(candidate, now):
                         return candidate
             self._tier += 1
             self._tries_of_tier = 0
+        if full:
+            self._tier = self._tries_of_tier = 0
+            return Pause(self._until, True)
         back = self._soonest(now)
         if back is not None and (wait := self._wait(back.at - now, now)) is not None:
-            return wait
+            return Pause(now + wait, False)
         return self._told(back, now)
 
+    def spots(self, pause: Pause, now: float) -> Spots:
+        """Where the request may be sent as soon as that is possible; best first."""
+        found: dict[Spot, tuple[Candidate, float]] = {}
+        for index, tier in enumerate(self._tiers):
+            for candidate in (*self._ordered(index, now), *tier):
+                key = candidate.node, candidate.offer.model
+                back_at = self._tried.get(key, 0.0)
+                if back_at is not None and not self._is_too_small(candidate):
+                    found.setdefault(key, (candidate, back_at if pause.full else max(back_at, pause.until)))
+        return found
+
+    def renewed(self, pause: Pause, now: float) -> Spots:
+        """The same, with whom there is by now."""
+        if self._again is not None:
+            with contextlib.suppress(ApiError):  # what was known is as good as nothing
+                self._tiers = self._again()
+        return self.spots(pause, now)
+
+    def accepts(self, candidate: Candidate, now: float) -> bool:
+        """One that was waited for can be had. Is it still worth a try? That is counted, where it is a retry."""
+        return self._tries < _TRIES and self._may_retry(candidate, now)
+
+    def nevertheless(self, now: float) -> Candidate | None:
+        """The best of those that are full: a stream that goes on is worth the try."""
+        return next((c for at in range(len(self._tiers)) for c in self._ordered(at, now) if self._suits(c, now)), None)
+
+    def _ordered(self, tier: int, now: float) -> list[Candidate]:
+        return self._balance.order(self._tiers[tier], now, eager=self._resuming, topic=self.topic)
+
     def _suits(self, candidate: Candidate, now: float) -> bool:
-        key = candidate.node, candidate.offer.model
-        if key in self._tried:
-            back_at = self._tried[key]
-            if back_at is None or back_at > now or not self._waits:
-                return False
+        back_at = self._tried.get((candidate.node, candidate.offer.model), 0.0)  # which is of one that was not tried
+        if back_at is None or back_at > now or (back_at and not self._waits):
+            return False
         return not self._is_too_small(candidate)
 
     def _is_too_small(self, candidate: Candidate) -> bool:
         return self._too_long is not None and (candidate.offer.context_length or 0) <= self._longest
 
     def _may_retry(self, candidate: Candidate, now: float) -> bool:
-        if self._resuming or not (self._tries or self._waits):
-            return True
-        return self._balance.take_retry(candidate, now)
+        first = not (self._tries or self._waits)
+        return self._resuming or first or self._balance.take_retry(candidate, now)
 
     def _soonest(self, now: float) -> _Back | None:
         """Who will answer first, of those who said when: to this request, or to another one. What has begun already
@@ -151,7 +207,7 @@ class Search:
         if self._waits == _WAITS or self._tries >= _TRIES:
             return None
         if now + wait > self._until:
-            self.gave_up = self._may_wait
+            self.gave_up = self.may_wait
             return None
         self._waits += 1
         self._tier = self._tries_of_tier = 0

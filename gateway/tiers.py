@@ -23,16 +23,17 @@ def tiers_of(call: Call, caller: Caller, fallbacks: Fallbacks, resolve: Callable
     A model that is away or unknown makes way for its fallbacks; of those, one that does not answer here or that this
     caller may not use is passed over. Raises ApiError: what is wrong with the first, if nothing is left.
     """
+    asked, plain = call.model, _plain(call.model)
     try:
-        route = resolve(call.model)
+        route = resolve(asked)
     except (NotFound, Unavailable) as error:
-        caller.require(call.model, _plain(call.model))
-        tiers = _others(call.fallbacks or fallbacks.of(call.model, _plain(call.model)), caller, resolve)
+        caller.require(asked, plain)
+        tiers = _others(call.fallbacks or fallbacks.of(asked, plain), caller, resolve)
         if not tiers:
             raise error
         return tiers
-    caller.require(call.model, _plain(call.model), route.model)
-    names = call.fallbacks or fallbacks.of(call.model, route.model)
+    caller.require(asked, plain, route.model)
+    names = call.fallbacks or fallbacks.of(asked, route.model)
     return (route.candidates, *_others(names, caller, resolve)) if names else (route.candidates,)
 
 

@@ -14,6 +14,8 @@ import pytest
 import waypost
 from tests.programs import ROOT
 
+_LIMIT_S = 240  # for a command that loads models, beside other tests that do
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -31,7 +33,7 @@ def run(cwd: Path, *words: str, env: Mapping[str, str] | None = None, toml: str 
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("WAYPOST_")}
     environment = {**inherited, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(cwd), **(env or {})}
     command = [sys.executable, "-m", "waypost", *words]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=_LIMIT_S)
     return Ended(done.returncode, done.stdout, done.stderr)
 
 

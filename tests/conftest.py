@@ -1,9 +1,13 @@
-"""Fixtures that several rooms of tests share: the demo weights, and a whole Waypost on this machine."""
+"""Fixtures that several rooms of tests share: the demo weights, a whole Waypost on this machine, and a voice.
+
+`make test` runs the tests in several processes, each file as a whole in one of them: each process has session fixtures
+of its own.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -12,6 +16,22 @@ import pytest
 from deploy import demo
 from tests.stack import Stack, whole_stack
 from tests.stack import full_stack as make_full_stack
+
+_TOLD = "told"
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Say something to who runs the tests, at their end. What is printed is lost where several processes run them."""
+    return lambda text: record_property(_TOLD, text)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    for report in reports:
+        for text in (text for name, text in report.user_properties if name == _TOLD):
+            terminalreporter.section(report.nodeid, sep="-")
+            terminalreporter.line(text)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import itertools
 import os
+import random
 import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ import aiohttp
 
 ROOT = Path(__file__).parent.parent
 UP_LIMIT_S = 90.0
+_LOWEST_PORT, _KERNELS_PORT = 10_000, 32_768  # Linux gives out those from the second on
 
 
 class Program:
@@ -92,10 +96,24 @@ async def waypost(*words: str, cwd: Path, check: bool = True, env: Mapping[str, 
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One that nobody listens on, nor will before this process has gone through thousands of others.
+
+    The kernel gives none of these to connections and listeners that leave the choice to it, so whoever is to listen
+    finds it free, and who finds it dead finds it so for long, though other tests run beside.
+    """
+    for port in _ports():
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("the ports never end")
+
+
+@functools.cache
+def _ports() -> Iterator[int]:
+    """The ports below those that the kernel gives out, in turn; each process begins elsewhere."""
+    ports = list(range(_LOWEST_PORT, _KERNELS_PORT))
+    begin = random.SystemRandom().randrange(len(ports))
+    return itertools.cycle(ports[begin:] + ports[:begin])
 
 
 async def healthy(session: aiohttp.ClientSession, url: str, program: Program, good: Callable[[Any], bool]) -> Any:

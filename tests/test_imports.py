@@ -25,7 +25,7 @@ HEAVY = ("llama_cpp", "aleph", "web3", "gguf", "numpy", "node")
 def _files() -> Iterator[tuple[str, Path]]:
     yield "waypost", ROOT / "waypost.py"
     for part in MAY_IMPORT:
-        for path in (ROOT / part).rglob("*.py"):
+        for path in sorted((ROOT / part).rglob("*.py")):
             yield part, path
 
 

@@ -10,18 +10,19 @@ from collections.abc import Callable
 from math import inf
 from typing import NoReturn
 
+import orjson
+
 from gateway.resuming import events
 from gateway.resuming.events import Parsed
 from gateway.resuming.said import TEXTS, Said
-from relay.errors import ApiError, Reset, UpstreamTimeout
+from relay.errors import ApiError, Reset
+from relay.silence import nothing_else
 from relay.wire.flow import Sink
 from relay.wire.through import Before
 
-ENDS_WITHIN_S = 2.0  # once every choice has its finish_reason, nothing but usage and the mark of the end may come
 _TAIL_BYTES = 4096
 _NONE = b"\xff"  # no event begins so
-_QUOTE, _ESCAPE = b'"', b"\\"
-_MARKED = "surrogateescape"
+_NOWHERE = slice(0)
 
 
 class Checked(Before):
@@ -32,7 +33,8 @@ class Checked(Before):
     """
 
     __slots__ = (
-        "_after", "_before", "_main", "_on_finished", "_part", "_quiet_s", "_spoke_at", "_tokens", "said", "tail"
+        "_after", "_before", "_main", "_on_finished", "_part", "_quiet_s", "_several_bytes", "_spoke_at", "_text",
+        "_tokens", "said", "tail",
     )  # fmt: skip
 
     def __init__(self, sink: Sink, said: Said, on_finished: Callable[[], None], quiet_s: float = inf) -> None:
@@ -40,8 +42,10 @@ class Checked(Before):
         self.said = said
         self.tail = b""
         self._main = said.main
-        self._before = _NONE  # all of an event before its text, once one was seen, and after it
-        self._after = b""
+        self._before = _NONE  # all of an event to the quote before its text, once one was seen
+        self._after = b""  # all from the quote behind it
+        self._text = _NOWHERE  # where it is, with both quotes
+        self._several_bytes = 0  # no single event is as long, but for those whose text is half of it
         self._part = bytearray()  # of an event whose end has not come
         self._quiet_s = quiet_s
         self._spoke_at = time.monotonic()  # as far as it has been looked at
@@ -53,17 +57,11 @@ class Checked(Before):
 
     def write(self, piece: bytes) -> None:
         """The stream's next bytes, never empty: what is done here is done for each token of each stream."""
-        before, after = self._before, self._after
-        if piece.startswith(before) and piece.endswith(after) and not self._part:
-            text = piece[len(before) : -len(after)]
-            # What is not UTF-8 becomes a surrogate, and no surrogate and no control character is printable.
-            if text and _QUOTE not in text and _ESCAPE not in text and text.decode("utf-8", _MARKED).isprintable():
-                self._main += text
-                self.said.tokens += 1
-                write = self._write  # cheaper than to call the slot
-                write(piece)
-                return
-        self._take(piece)
+        if not self._part and self._repeats(piece):
+            write = self._write  # cheaper than to call the slot
+            write(piece)
+        else:
+            self._take(piece)
 
     def end(self) -> None:
         """No more will come. Raises Reset where something is missing but the mark of the end, which is written."""
@@ -74,12 +72,32 @@ class Checked(Before):
         self.said.done = True
         self._write(events.DONE_EVENT)
 
+    def _repeats(self, piece: bytes) -> bool:
+        """Whether these are events that differ from the last one in their text alone; then they have been said."""
+        if not (piece.startswith(self._before) and piece.endswith(self._after)):
+            return False
+        try:
+            if len(piece) < self._several_bytes:
+                text, tokens = orjson.loads(piece[self._text]), 1
+            else:
+                texts = _strings(piece[self._text], self._after + self._before)
+                text, tokens = "".join(texts) if all(texts) else "", len(texts)
+        except ValueError:
+            return False  # it is not one string, so that the events are not what they seem
+        if not text:
+            return False
+        self._main += text.encode()
+        self.said.tokens += tokens
+        return True
+
     def _take(self, piece: bytes) -> None:
         finished, spoke = self.said.finished, not self.said.anything
         passed: list[bytes] = []
         try:
             for event in events.gather(self._part, piece):
-                if not self.said.done:
+                if self._repeats(event):
+                    passed.append(event)
+                elif not self.said.done:
                     spoke |= self._take_event(event, passed)
         finally:
             if told := b"".join(passed):
@@ -91,8 +109,8 @@ class Checked(Before):
         now = time.monotonic()
         if spoke and not finished:
             self._spoke_at, self._tokens = now, self.said.tokens
-        elif now - self._spoke_at > (ENDS_WITHIN_S if finished else self._quiet_s):
-            raise UpstreamTimeout("The upstream gave signs of life, and nothing else.", code="gap_timeout")
+        elif now - self._spoke_at > (self.said.ends_within_s if finished else self._quiet_s):
+            raise nothing_else()
 
     def _take_event(self, event: bytes, passed: list[bytes]) -> bool:
         """Whether it said anything."""
@@ -137,8 +155,15 @@ class Checked(Before):
             return
         head, key, rest = event.partition(b'"%b":"' % name.encode())
         text = delta[name].encode()
-        if rest.startswith(text + _QUOTE) and key not in rest and not ({_QUOTE[0], _ESCAPE[0]} & set(text)):
+        if rest.startswith(text + b'"') and key not in rest:
             self._before, self._after = head + key, rest[len(text) :]
+            self._text = slice(len(self._before) - 1, 1 - len(self._after))
+            self._several_bytes = 2 * len(event)
+
+
+def _strings(joined: bytes, joint: bytes) -> list[str]:
+    """Strings of JSON, the quotes between them part of the joint. Raises ValueError where one is none."""
+    return [orjson.loads(b'"%b"' % each) for each in joined[1:-1].split(joint)]
 
 
 def _unfinished() -> NoReturn:

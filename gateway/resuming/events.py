@@ -16,9 +16,11 @@ from relay.errors import ApiError, BadUpstream, from_upstream
 DONE = b"[DONE]"
 DONE_EVENT = b"data: [DONE]\n\n"
 _LIMIT_BYTES = 4 * 1024 * 1024  # of one event
-_END = re.compile(rb"\n\r?\n|\r\r")
+_END = re.compile(rb"\n\n")
+_ANY_END = re.compile(rb"\n\r?\n|\r\r")  # costs ten times as much
 _END_BYTES = 3
 _ERROR_EVENT = re.compile(rb"(?:^|[\r\n])event: ?error[\r\n]")
+_DATA = b"data: "
 _ERROR_LINE = b"error:"  # as llama-server once told of errors
 _BOM = b"\xef\xbb\xbf"
 _STATUSES = {  # by `type`, where an error does not say its status
@@ -37,12 +39,12 @@ def gather(part: bytearray, piece: bytes) -> list[bytes]:
 
     Costs what `piece` is long, however long the event. Raises BadUpstream for one without an end.
     """
-    if not part and 0 < piece.find(b"\n\n") == len(piece) - 2 and b"\r" not in piece:
+    if not part and 0 < piece.find(b"\n\n") == len(piece) - 2 and piece.find(b"\r") < 0:
         return [piece]  # as nearly all are
     seen = max(0, len(part) - _END_BYTES)
     part += piece
     found, at = [], 0
-    for end in _END.finditer(part, seen):
+    for end in (_END if part.find(b"\r", seen) < 0 else _ANY_END).finditer(part, seen):
         found.append(bytes(part[at : end.end()]))
         at = end.end()
     del part[:at]
@@ -53,6 +55,8 @@ def gather(part: bytearray, piece: bytes) -> list[bytes]:
 
 def payload(event: bytes) -> bytes | None:
     """What an event says; None for a comment, and for one that says nothing."""
+    if event.startswith(_DATA) and event.endswith(b"\n\n") and event.count(b"\n") == 2 and event.find(b"\r") < 0:
+        return event[len(_DATA) : -2] or None  # as nearly all are
     if event.startswith(_ERROR_LINE):
         return b'{"error":%b}' % event.removeprefix(_ERROR_LINE)
     lines = event.removeprefix(_BOM).splitlines()

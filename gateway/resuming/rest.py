@@ -96,7 +96,7 @@ class Rest(Checked):
     def _skip(self, index: int, delta: Parsed) -> tuple[Parsed, bool]:
         """The delta without what was said, and whether anything was."""
         rest, skipped = dict(delta), False
-        if index in self.said.roles:
+        if self.said.begun.get(index):
             rest.pop("role", None)
         if ids_of(index, delta):
             rest["tool_calls"] = [self._same_id(index, call) for call in delta["tool_calls"]]

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
+from gateway.admission.tickets import Place
 from gateway.attempts import Attempts
 from gateway.failover import Failover
 from gateway.groups import Candidate
@@ -22,7 +24,7 @@ from relay.http import ANSWERING_MODEL_HEADER, NODE_HEADER
 from relay.stream import STREAMING, EarlyStream
 from relay.wire.inbound import Inbound
 
-Found = tuple[Candidate, Relayed]
+Found = tuple[Place, Relayed]
 
 
 class Resuming:
@@ -44,19 +46,21 @@ class Resuming:
         self._keepalive_s = keepalive_s
         self._resumed = resumed
 
-    async def answer(self, inbound: Inbound, call: Call, resolve: Callable[[], Tiers]) -> bytes:
+    async def answer(self, inbound: Inbound, call: Call, resolve: Callable[[], Tiers], caller: str = "") -> bytes:
         """To its end, however many nodes that takes; returns its last events. Raises ApiError before the first byte.
 
-        `resolve` says who may answer now: a stream may last longer than what is known of nodes.
+        `resolve` says who may answer now: a stream may last longer than what is known of nodes. `caller` is whose turn
+        it takes.
         """
         tiers = resolve()
         early = EarlyStream(inbound, call.endpoint.events)
         try:
-            found = await self._found(call, tiers, early)
+            found = await self._found(call, tiers, early, resolve, caller)
         except ApiError as error:
             early.fail(error)
             return b""
-        candidate, answer = found
+        place, answer = found
+        candidate = place.candidate
         try:
             if not early.begun:
                 headers = {**STREAMING, **answer.headers(), **names(candidate)}
@@ -66,13 +70,16 @@ class Resuming:
             raise
         limits = self._limits.of(candidate.offer.model)
         telling = Telling(
-            inbound, call, resolve, found, self._failover, self._attempts, limits, self._wish, self._resumed
+            inbound, call, resolve, found, self._failover, self._attempts, limits, self._wish, self._resumed, caller
         )
         return await telling.tell()
 
-    async def _found(self, call: Call, tiers: Tiers, early: EarlyStream) -> Found:
+    async def _found(
+        self, call: Call, tiers: Tiers, early: EarlyStream, again: Callable[[], Tiers], caller: str
+    ) -> Found:
         queue_s = self._limits.of(tiers[0][0].offer.model).queue_s
-        finding = self._attempts.find(call, tiers, lambda to: self._failover.ask(call, to), (ApiError,), queue_s)
+        ask = partial(self._failover.ask, call)
+        finding = self._attempts.find(call, tiers, ask, (ApiError,), queue_s, caller, again)
         if not self._keepalive_s:
             return await finding
         task = asyncio.ensure_future(finding)
@@ -92,9 +99,9 @@ class Resuming:
             self._let_go(finding.result())
 
     def _let_go(self, found: Found) -> None:
-        candidate, answer = found
+        place, answer = found
         answer.close()
-        self._attempts.end(candidate)
+        self._attempts.end(place)
 
 
 def names(candidate: Candidate) -> dict[str, str]:

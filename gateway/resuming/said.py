@@ -14,29 +14,33 @@ from gateway.resuming.events import Parsed, choices_of
 
 Channel = tuple[int | str, ...]  # of a choice by its index: (0, "content"), (0, "tool_calls", 1, "arguments")
 TEXTS = ("content", "text")
+_TEXT = (str, type(None))
+_ENDS_WITHIN_S = 2.0
+_USAGE_WITHIN_S = 10.0  # TCP takes 6 s to send for the sixth time what a bad network loses
 
 
 class Said:
-    """`tokens` are events that brought text, as many as tokens with llama-server. `answers` are the choices asked for.
+    """`tokens` are events that brought text, as many as tokens with llama-server. `answers` are the choices asked for,
+    `counted` whether usage was.
 
     `exact`: more than plain text was said, or more than one choice: only the same answer again can go on from here.
     """
 
     __slots__ = (
-        "_channels", "_main", "answers", "begun", "done", "exact", "finishes", "ids", "roles", "shape", "tokens",
+        "_channels", "_main", "answers", "begun", "counted", "done", "exact", "finishes", "ids", "shape", "tokens",
         "usage",
     )  # fmt: skip
 
-    def __init__(self, answers: int = 1) -> None:
+    def __init__(self, answers: int = 1, counted: bool = False) -> None:
         self.answers = answers
+        self.counted = counted
         self.tokens = 0
         self.done = False
         self.exact = answers > 1
         self.usage = False
-        self.begun: set[int] = set()  # choices
+        self.begun: dict[int, bool] = {}  # choices, and whether a role was told of each
         self.finishes: dict[int, str] = {}
         self.ids: dict[Channel, str] = {}  # of tool calls: an engine draws them at random
-        self.roles: set[int] = set()
         self.shape: Parsed = {}  # of the first event: its id, its time, its model
         self._main = bytearray()
         self._channels: dict[Channel, bytearray] = {}
@@ -64,9 +68,14 @@ class Said:
         return self.done or len(self.finishes) >= self.answers
 
     @property
+    def ends_within_s(self) -> float:
+        """How long what is missing of a finished stream is worth waiting for: the mark of the end, usage before it."""
+        return _USAGE_WITHIN_S if self.counted and not (self.usage or self.done) else _ENDS_WITHIN_S
+
+    @property
     def may_be_done(self) -> bool:
         """Whether the mark of the end may be believed. An engine that knows nothing of `n` gives one choice only."""
-        return bool(self.finishes) and self.begun <= self.finishes.keys()
+        return bool(self.finishes) and self.begun.keys() <= self.finishes.keys()
 
     def of(self, channel: Channel) -> bytes | bytearray:
         if channel[0] == 0 and channel[1] in TEXTS:
@@ -84,11 +93,12 @@ class Said:
             self.shape = {name: parsed[name] for name in ("id", "object", "created", "model") if name in parsed}
         before = self.tokens
         for index, choice, delta in choices_of(parsed):
-            self.begun.add(index)
+            self.begun.setdefault(index, False)
             self.exact = self.exact or index > 0
             if self._take_delta(index, delta):
                 self.tokens = before + 1
-            if choice.get("logprobs") is not None or not all(isinstance(delta.get(n), str | None) for n in TEXTS):
+            plain = isinstance(delta.get("content"), _TEXT) and isinstance(delta.get("text"), _TEXT)
+            if choice.get("logprobs") is not None or not plain:
                 self.exact = True
             finish = choice.get("finish_reason")
             if finish is not None:
@@ -104,7 +114,7 @@ class Said:
         for channel, name in ids_of(index, delta):
             self.ids[channel] = name
         if "role" in delta:
-            self.roles.add(index)
+            self.begun[index] = True
         return told
 
     def _add(self, channel: Channel, text: str) -> None:

@@ -12,16 +12,17 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
+from gateway.admission.tickets import Place
 from gateway.attempts import Attempts
 from gateway.failover import Failover
 from gateway.groups import Candidate
 from gateway.resuming import events
-from gateway.resuming.checked import ENDS_WITHIN_S, Checked, is_final
+from gateway.resuming.checked import Checked, is_final
 from gateway.resuming.events import Parsed
 from gateway.resuming.opening import too_late
 from gateway.resuming.rest import Disagrees, Rest
 from gateway.resuming.said import Said
-from gateway.resuming.ways import Way, Wish, answers_of, is_same_model, may_go_on, spent, ways
+from gateway.resuming.ways import Way, Wish, answers_of, counted, is_same_model, may_go_on, spent, ways
 from gateway.search import ends_by_itself
 from gateway.tiers import Tiers
 from relay.answer import Relayed
@@ -48,31 +49,33 @@ class Telling:
         inbound: Inbound,
         call: Call,
         resolve: Callable[[], Tiers],
-        found: tuple[Candidate, Relayed],
+        found: tuple[Place, Relayed],
         failover: Failover,
         attempts: Attempts,
         limits: Limits,
         wish: Wish,
         resumed: Callable[[Way, bool], None],
+        caller: str = "",
     ) -> None:
         self._inbound = inbound
         self._call = call
         self._resolve = resolve
-        self._first, self._answer = found
-        self._candidate = self._first
+        self._place, self._answer = found
+        self._candidate = self._first = self._place.candidate
+        self._caller = caller
         self._failover = failover
         self._attempts = attempts
         self._limits = limits
         self._wish = wish
         self._resumed = resumed
         self._since = time.monotonic()
-        self._said = Said(answers_of(call))
+        self._said = Said(answers_of(call), counted(call))
         self._sink = Checked(inbound, self._said, self._hasten, limits.gap_s)
         self._way: Way | None = None
         self._left: list[tuple[Way, Call, bool]] = []  # with whether it is where it broke that is asked
         self._joins = self._asked = 0
         self._died: Counter[str] = Counter()
-        self._aside: set[tuple[Way, str]] = set()  # nodes that a way has led to for nothing
+        self._aside: frozenset[tuple[Way, str]] = frozenset()  # nodes that a way has led to for nothing
         self._break: ApiError | None = None
 
     def __repr__(self) -> str:
@@ -94,7 +97,7 @@ class Telling:
 
     async def _flow(self) -> ApiError | None:
         """Let the answer at hand flow; what broke it, unless all was told."""
-        answer, sink, candidate = self._answer, self._sink, self._candidate
+        answer, sink, place = self._answer, self._sink, self._place
         error = None
         try:
             await self._begin(answer, sink)
@@ -107,7 +110,7 @@ class Telling:
                 error = None
         finally:
             answer.close()
-            self._attempts.end(candidate)
+            self._attempts.end(place)
         if self._way is not None:
             self._resumed(self._way, error is None)
         return error
@@ -121,7 +124,7 @@ class Telling:
             answer.first = b""
             if said.anything and not said.finished:
                 return
-            left_s = ENDS_WITHIN_S if said.finished else min(last - time.monotonic(), limits.gap_s)
+            left_s = said.ends_within_s if said.finished else min(last - time.monotonic(), limits.gap_s)
             if left_s <= 0:
                 raise too_late()
             await sink.room()
@@ -134,7 +137,7 @@ class Telling:
         log.warning("%s broke at %s: %.200s", self._call.request_id, node, error.message)
         if isinstance(error, Disagrees):
             assert self._way is not None
-            self._aside.add((self._way, node))
+            self._aside |= {(self._way, node)}
         else:
             self._break = error
             if is_final(error):
@@ -152,7 +155,7 @@ class Telling:
 
     async def _ask(self, way: Way, call: Call, there: bool) -> bool:
         """Of each node once, whatever it says: what it refuses is our question, and not the client's."""
-        found: tuple[Candidate, Relayed] | None = None
+        found: tuple[Place, Relayed] | None = None
         while found is None and self._asked < _MOST_ASKED:
             tiers = self._tiers_for(way, there)
             if not tiers:
@@ -160,15 +163,17 @@ class Telling:
             before = len(self._aside)
             try:
                 found = await self._attempts.find(
-                    call, tiers, partial(self._ask_one, way, call), (ApiError,), self._limits.queue_s, resuming=True
-                )
+                    call, tiers, partial(self._ask_one, way, call), (ApiError,), self._limits.queue_s, self._caller,
+                    resuming=True,
+                )  # fmt: skip
             except ApiError as error:
                 log.info("%s cannot go on by %s: %.200s", call.request_id, way.value, error.message)
                 if len(self._aside) == before:
                     return False
         if found is None:
             return False
-        self._candidate, self._answer = found
+        self._place, self._answer = found
+        self._candidate = self._place.candidate
         self._joins += 1
         self._way = way
         self._sink = self._sink_of(way, call)
@@ -187,9 +192,9 @@ class Telling:
             return await self._failover.ask(call, candidate)
         except ApiError as error:
             if is_final(error):
-                self._aside.add((way, candidate.node))
+                self._aside |= {(way, candidate.node)}
             elif not ends_by_itself(error):
-                self._aside.update((each, candidate.node) for each in Way)
+                self._aside |= {(each, candidate.node) for each in Way}
             raise
 
     def _tiers_for(self, way: Way, there: bool) -> list[list[Candidate]]:
@@ -233,4 +238,4 @@ class Telling:
         self._sink.end()
 
     def _hasten(self) -> None:
-        self._answer.hasten(ENDS_WITHIN_S)
+        self._answer.hasten(self._said.ends_within_s)

@@ -52,6 +52,14 @@ def answers_of(call: Call) -> int:
     return many * (n if isinstance(n, int) and n > 1 else 1)
 
 
+def counted(call: Call) -> bool:
+    """Whether the request asks for usage at the end of its stream."""
+    if b'"include_usage"' not in call.body:
+        return False
+    options = _fields(call).get("stream_options")
+    return isinstance(options, dict) and options.get("include_usage") is True
+
+
 def ways(call: Call, said: Said, wish: Wish, taken_s: float) -> list[tuple[Way, Call]]:
     """What to ask, best first; empty where nothing would be right. `taken_s`: what the answer has taken so far."""
     if wish == "off":

@@ -30,7 +30,7 @@ class Kind(StrEnum):
     STATE = "state"  # of the registries; also the sign that the parent lives
     COUNT = "count"  # say what you have counted
     METRICS = "metrics"  # the text of all workers' metrics
-    DRAIN = "drain"  # take nothing more, and say when all has ended
+    DRAIN = "drain"  # after the notice take nothing more, and say when all has ended
     STOP = "stop"
     SERVING = "serving"  # from a worker
     ALIVE = "alive"

@@ -58,8 +58,11 @@ class Crew:
     def __repr__(self) -> str:
         return f"<Crew serving={len(self._serving())} of {self._size} {self._tally!r}>"
 
-    async def run(self, drain: asyncio.Event, stop: asyncio.Event, drain_s: float) -> None:
-        """Until `drain` or `stop` is set and all workers have ended; `stop` cuts short what still runs."""
+    async def run(self, drain: asyncio.Event, stop: asyncio.Event, notice_s: float, drain_s: float) -> None:
+        """Until `drain` or `stop` is set and all workers have ended; `stop` cuts short what still runs.
+
+        Workers have the notice from the options, as the parent has: `notice_s` is only how long to wait for it.
+        """
         slots = {number: asyncio.create_task(self._keep(number)) for number in range(1, self._size + 1)}
         asked: list[asyncio.Task[Any]] = [asyncio.create_task(event.wait()) for event in (drain, stop)]
         try:
@@ -69,7 +72,7 @@ class Crew:
             self._stopping = True
             await self._order(slots, Kind.DRAIN, drain_s)
             asked.append(asyncio.create_task(self._drained()))
-            await asyncio.wait(asked[1:], timeout=drain_s + _ORDER_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(asked[1:], timeout=notice_s + drain_s + _ORDER_S, return_when=asyncio.FIRST_COMPLETED)
             await self._order(slots, Kind.STOP)
             await asyncio.wait(slots.values(), timeout=_STOP_S)
         finally:

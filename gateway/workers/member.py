@@ -18,6 +18,7 @@ from typing import Any
 from gateway.workers.channel import Channel, Kind, Silent
 from gateway.workers.counts import Part
 from gateway.workers.feed import Feed
+from gateway.workers.shared import Shared
 
 __all__ = ["Member", "Terms"]
 
@@ -29,11 +30,13 @@ _END_S = 5.0
 
 @dataclass(frozen=True)
 class Terms:
-    """What every worker is started with: the options as JSON, the gateway key's secret in hex, and where to listen."""
+    """What every worker is started with: the options as JSON, the gateway key's secret in hex, where to listen, and
+    the memory that workers share."""
 
     config: str
     secret: str
     address: tuple[int, str, int]
+    shared: Shared
 
 
 class Member:
@@ -82,6 +85,7 @@ class Member:
                 self._counted.set_exception(ConnectionResetError("the worker has ended"))
             if process is not None:
                 await self._reap(process)
+            self._terms.shared.clear(self.number)
 
     async def send(self, kind: Kind, content: Any = None) -> None:
         """Say something, if there is still somebody there."""
@@ -98,9 +102,10 @@ class Member:
 
     async def _spawn(self, theirs: socket.socket) -> asyncio.subprocess.Process:
         """It finds our modules where we found them, and nowhere else; a terminal's Ctrl-C is for us alone."""
+        handed = theirs.fileno(), self._terms.shared.fd
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "gateway.workers.worker", str(theirs.fileno())),
-            pass_fds=(theirs.fileno(),),
+            *(sys.executable, "-P", "-m", "gateway.workers.worker", *map(str, handed)),
+            pass_fds=handed,
             stdin=asyncio.subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},  # noqa: PTH109
             start_new_session=True,

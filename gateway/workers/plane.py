@@ -16,6 +16,8 @@ from contextlib import asynccontextmanager
 import aiohttp
 
 from gateway.addresses import GuardedResolver
+from gateway.admission.admission import Admission
+from gateway.admission.quotas import Quotas
 from gateway.api import Gateway
 from gateway.attempts import Attempts
 from gateway.balance import Balance
@@ -27,6 +29,7 @@ from gateway.metrics import Metrics, Page
 from gateway.probing import Probing
 from gateway.proxying import Proxy
 from gateway.tokens import Tokens
+from gateway.workers.shared import Shared
 from gateway.workers.truth import Proofs, Truth
 from registry.keys import NodeKey
 from relay.call import BodyLimits
@@ -45,16 +48,26 @@ _LINGER_S = 1.0  # what still runs by then has had its drain_s
 class DataPlane:
     """Keys, names, balance, failover and relaying. Raises KeyFileError for a file of API keys that cannot be used."""
 
-    def __init__(self, config: GatewayConfig, key: NodeKey, page: Page | None = None) -> None:
+    def __init__(
+        self,
+        config: GatewayConfig,
+        key: NodeKey,
+        page: Page | None = None,
+        shared: Shared | None = None,
+        balance: Balance | None = None,
+    ) -> None:
         self._config = config
         self._keys = KeyRing(config.api_keys)
-        self._balance = Balance()
+        self._balance = balance or Balance()
+        self._admission = Admission(self._balance, config.queue)
+        self._quotas = Quotas(config.key_parallel, config.key_rpm, shared, shared)
         self._tokens = Tokens(key)
         self.metrics = Metrics(page)
         self.metrics.gauge("in_flight", "Requests that are with a node now.", lambda: self._balance.in_flight)
         self.metrics.gauge(
             "circuits_open", "Models on nodes that are not asked for now.", lambda: self._balance.open_circuits
         )
+        self.metrics.admission(self._admission, self._quotas)
 
     def __repr__(self) -> str:
         return f"<DataPlane {self._balance!r}>"
@@ -70,15 +83,21 @@ class DataPlane:
         config, tokens = self._config, self._tokens
         limits = LimitsOf(config)
         body_limits = BodyLimits(config.body_limit_bytes, config.upload_limit_bytes)
-        attempts = Attempts(self._balance, lambda cause: self.metrics.failures.labels(cause).inc(), self.metrics.fired)
-        proxy = Proxy(self._keys, session, attempts, tokens, body_limits, limits)
+        failures = self.metrics.failures
+        attempts = Attempts(
+            self._balance, lambda cause: failures.labels(cause).inc(), self.metrics.fired, self._admission
+        )
+        proxy = Proxy(self._keys, session, attempts, tokens, body_limits, limits, self._quotas)
         upstreams = Upstreams(GuardedResolver(config.allow_private), Watch())
         probing = asyncio.create_task(Probing(session, self._balance).run())
         probing.add_done_callback(_tell_of_a_crash)
         try:
             failover = Failover(upstreams, tokens, limits)
-            yield Gateway(config, self._keys, truth, proofs, failover, attempts, limits, proxy, self.metrics)
+            yield Gateway(
+                config, self._keys, truth, proofs, failover, attempts, limits, proxy, self.metrics, self._quotas
+            )
         finally:
+            self._admission.close()
             upstreams.close()
             probing.cancel()
             await asyncio.gather(probing, return_exceptions=True)

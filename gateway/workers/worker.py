@@ -1,7 +1,8 @@
 """A worker's process: it serves what its parent tells it of, until the parent says stop, or is gone.
 
-Started by `member` with the number of its end of the channel. Signals are the parent's to heed: a service manager may
-send them to all processes alike. Not here: what answers requests (plane), and what is known (replica).
+Started by `member` with the numbers of its end of the channel, and of the memory that workers share. Signals are the
+parent's to heed: a service manager may send them to all processes alike. Not here: what answers requests (plane), and
+what is known (replica).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from gateway.workers.plane import DataPlane, answer, outward
 from gateway.workers.port import join
 from gateway.workers.replica import Replica
 from gateway.workers.rounds import Rounds
+from gateway.workers.shared import Shared
 from registry.keys import NodeKey
 from relay.errors import Unavailable
 
@@ -44,10 +46,10 @@ def main() -> int:
     """Returns the exit status."""
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
-    return uvloop.run(_work(socket.socket(fileno=int(sys.argv[1]))))
+    return uvloop.run(_work(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])))
 
 
-async def _work(end: socket.socket) -> int:
+async def _work(end: socket.socket, shared_fd: int) -> int:
     channel = await Channel.over(end)
     first = await channel.receive(_HELLO_S)
     if first is None:
@@ -58,7 +60,9 @@ async def _work(end: socket.socket) -> int:
     try:
         config = GatewayConfig.model_validate_json(hello["config"])
         logging.getLogger().setLevel(config.log_level.upper())
-        await Worker(channel, config, NodeKey(bytes.fromhex(hello["secret"])), hello["address"]).run()
+        shared = Shared(shared_fd, config.workers, hello["number"])
+        key = NodeKey(bytes.fromhex(hello["secret"]))
+        await Worker(channel, config, key, hello["address"], shared).run()
     except ValidationError:
         log.error("the parent has options that are unknown here: it runs another version; start the gateway again")
         return 1
@@ -71,14 +75,16 @@ async def _work(end: socket.socket) -> int:
 class Worker:
     """One data plane over one replica."""
 
-    def __init__(self, channel: Channel, config: GatewayConfig, key: NodeKey, address: tuple[int, str, int]) -> None:
+    def __init__(
+        self, channel: Channel, config: GatewayConfig, key: NodeKey, address: tuple[int, str, int], shared: Shared
+    ) -> None:
         self._channel = channel
         self._config = config
         self._address = address
         self._scrapes = Rounds(self._scrape)
         self._scraped: asyncio.Future[str] | None = None
         self._tls = certificate.load(config.tls_certificate) if config.tls_certificate else None
-        self._plane = DataPlane(config, key, self._scrapes.ask)
+        self._plane = DataPlane(config, key, self._scrapes.ask, shared)
         self._replica = Replica(config.pins(), self._plane.forget)
         self._drain: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self._refuse: Callable[[], None] = lambda: None

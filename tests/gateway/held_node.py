@@ -19,11 +19,13 @@ from relay.serving import serve
 
 @dataclass
 class Held:
-    """A running node; set `go_on` and its streams come to their end."""
+    """A running node; set `go_on` and its streams come to their end. It proves its key while `proves` is set."""
 
     url: str
     key: NodeKey
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
+    proves: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @contextlib.asynccontextmanager
@@ -31,9 +33,12 @@ async def held_node() -> AsyncIterator[Held]:
     """The node, listening."""
     bound, stop = asyncio.get_running_loop().create_future(), asyncio.Event()
     held = Held("", NodeKey.new())
+    held.proves.set()
 
     async def prove(request: web.Request) -> web.StreamResponse:
         asked = await request.json()
+        held.asked.set()
+        await held.proves.wait()
         message = challenge_message(asked["nonce"], asked["url"], None, asked["gateway"])
         return web.json_response({"signature": held.key.sign(message)})
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.balance import Balance
 from gateway.groups import Candidate
-from gateway.search import Search
+from gateway.search import Pause, Search
 from relay.call import Call
 from relay.endpoints import ENDPOINTS
 from relay.errors import (
@@ -53,8 +53,8 @@ class Run:
             step = self.search.next(self.now)
             if isinstance(step, ApiError):
                 return asked, step
-            if isinstance(step, float):
-                self.now += step
+            if isinstance(step, Pause):
+                self.now = step.until
                 continue
             asked.append(step.node)
             error = failing(step)

@@ -46,9 +46,9 @@ def test_a_warm_node_that_is_full_comes_after_a_cold_one_that_is_not() -> None:
     with carrying(balance, A, "m"), carrying(balance, A, "m"):
         assert nodes(balance, warm, cold) == [B, A]
         with carrying(balance, B, "m"):
-            assert nodes(balance, warm, cold) == [B, A], "both are full: the least busy"
-            with carrying(balance, B, "m"), carrying(balance, B, "m"):
-                assert nodes(balance, warm, cold) == [A, B]
+            assert nodes(balance, warm, cold) == [A, B], "both are full: the least busy for its slots"
+            with carrying(balance, A, "m"), carrying(balance, A, "m"):
+                assert nodes(balance, warm, cold) == [B, A]
 
 
 def test_a_crowd_fills_the_warm_node_then_the_others_and_then_all_evenly() -> None:
@@ -146,6 +146,6 @@ def test_what_is_kept_of_nodes_is_bounded_also_where_answers_come_after_they_are
             balance.failed(one, now=0.0)
         with carrying(balance, one.node, "m"):  # the next try of a request that began before
             balance.answered(one, now=0.0)
-    assert len(balance._heard) == len(balance._last_turn) == 3
+    assert len(balance._heard) == len(balance._loads) == 3
     last, first = gone[-1], gone[0]
     assert nodes(balance, first, last, now=1.0) == [last.node, first.node], "the newest are known"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 import stat
@@ -71,6 +72,12 @@ def new_key(
 async def ask(client: AsyncOpenAI, model: str) -> str | None:
     made = await client.chat.completions.create(model=model, messages=CHAT["messages"])
     return made.choices[0].message.content
+
+
+async def make_look(scene: Scene) -> None:
+    """A key that is not known is looked for in the file as it is now."""
+    with pytest.raises(openai.AuthenticationError):
+        await ask(scene.client("wp-wrong"), "alpha")
 
 
 async def test_the_command_prints_a_key_once_and_keeps_its_hash(scene: Scene) -> None:
@@ -168,15 +175,29 @@ async def test_an_expired_key_is_401_and_says_so(scene: Scene, capsys: pytest.Ca
     assert await ask(client, "alpha") == "rogue"
     *others, entry = scene.entries()
     scene.write([*others, {**entry, "expires_at": int(time.time()) - 1}])
+    await make_look(scene)
     with pytest.raises(openai.AuthenticationError) as refused:
         await ask(client, "alpha")
     assert refused.value.code == "expired_api_key"
 
 
-async def test_a_key_taken_out_of_the_file_ends_at_once(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_key_taken_out_of_the_file_ends_in_a_moment(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
     client = scene.client(new_key(scene, "to-be-removed", capsys))
     assert await ask(client, "alpha") == "rogue"
     scene.write([entry for entry in scene.entries() if entry["name"] != "to-be-removed"])
+    with pytest.raises(openai.AuthenticationError):
+        async with asyncio.timeout(20):
+            while True:
+                await ask(client, "alpha")
+
+
+async def test_a_key_taken_out_of_the_file_ends_as_soon_as_the_file_is_looked_at(
+    scene: Scene, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = scene.client(new_key(scene, "removed-too", capsys))
+    assert await ask(client, "alpha") == "rogue"
+    scene.write([entry for entry in scene.entries() if entry["name"] != "removed-too"])
+    await make_look(scene)
     with pytest.raises(openai.AuthenticationError):
         await ask(client, "alpha")
 

@@ -101,6 +101,27 @@ async def test_a_node_whose_advert_ended_while_registries_were_away_is_asked_on(
             await until(lambda: _models(follower, clock[0]) == ["second"], 5)
 
 
+@pytest.mark.parametrize("after_s", [60, 2 * LIFETIME_S])
+async def test_a_node_that_withdrew_its_models_may_come_back_without_a_registry(tmp_path: Path, after_s: int) -> None:
+    """As one does whose engine starts again: until what it withdrew would have ended, and no longer."""
+    operator, node, current = Operator(""), NodeKey.new(), list[str]()
+    async with _publishing(current) as url:
+        clock = [time.time()]
+        async with _following(tmp_path, operator, operator.sign(node, url, "first"), clock) as follower:
+            clock[0] += LIFETIME_S * 0.7
+            nothing = operator.sign(node, url, offers=[], issued_at=int(clock[0]), expires_at=int(clock[0]) + 600)
+            current.append(nothing.to_json())
+            await follower.renewal.renew_due()
+            await until(lambda: _models(follower, clock[0]) == [], 5)
+            clock[0] += after_s
+            again = operator.sign(node, url, "again", issued_at=int(clock[0]), expires_at=int(clock[0]) + 600)
+            current.append(again.to_json())
+            await follower.renewal.renew_due()
+            if after_s < LIFETIME_S:
+                await until(lambda: _models(follower, clock[0]) == ["again"], 5)
+            assert repr(follower.renewal) == f"<Renewal nodes={int(after_s < LIFETIME_S)}>"
+
+
 @pytest.mark.parametrize("case", ["older", "another operator's", "garbage", "none", "too long"])
 async def test_what_a_node_serves_is_judged_like_a_posting(tmp_path: Path, case: str) -> None:
     operator, node, current = Operator(""), NodeKey.new(), list[str]()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from gateway.balance import Balance
 from gateway.rests import Rests
 from relay.errors import ApiError, TooManyRequests, Unavailable
+from tests.gateway.searching import candidate
 
 
 @pytest.mark.parametrize(
@@ -79,3 +83,18 @@ def test_who_is_gone_is_forgotten_and_what_is_kept_is_bounded() -> None:
     rests.forget("nobody")
     assert list(rests.nodes) == ["n7", "n8"]
     assert repr(rests) == "<Rests nodes=2>"
+
+
+@pytest.mark.parametrize("said", ["busy", "refused"])
+def test_what_a_node_said_in_an_earlier_life_does_not_hold_in_the_next_one(said: str) -> None:
+    balance, before = Balance(), candidate("a")
+    advert = before.believed.advert
+    newer = replace(before.believed, advert=advert.model_copy(update={"seq": advert.seq + 1}))
+    after = replace(before, believed=newer)
+    if said == "busy":
+        balance.busy(before, TooManyRequests("", retry_after_s=300), now=0.0)
+    else:
+        balance.refused(before, now=0.0)
+    assert balance.order([before], now=1.0) == []
+    assert balance.order([after], now=1.0) == [after], "it has signed another advert since"
+    assert balance.opens_at(after, now=1.0) == 0.0

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.balance import Balance
 from gateway.groups import Candidate
-from gateway.search import Search
+from gateway.search import Pause, Search
 from relay.errors import (
     ApiError,
     BadUpstream,
@@ -100,7 +100,9 @@ def test_a_crowd_that_waits_together_is_spread_by_chance() -> None:
         tried = search.next(0.0)
         assert isinstance(tried, Candidate)
         search.failed(tried, busy(2), 0.0)
-        waits.append(search.next(0.0))
+        pause = search.next(0.0)
+        assert isinstance(pause, Pause)
+        waits.append(pause.until)
     assert waits == [pytest.approx(2.02), pytest.approx(2.27), pytest.approx(2.52)]
 
 

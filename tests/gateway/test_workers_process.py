@@ -17,6 +17,7 @@ import pytest
 from gateway.config import GatewayConfig
 from gateway.workers.channel import Channel, Kind
 from gateway.workers.crew import pause_s
+from gateway.workers.shared import Shared
 from registry.keys import NodeKey
 from tests.programs import ROOT
 
@@ -39,10 +40,12 @@ class Started:
 async def started() -> AsyncIterator[Started]:
     """The process, as a parent starts it."""
     ours, theirs = socket.socketpair()
-    with theirs:
+    shared = Shared.make(1)
+    with theirs, contextlib.closing(shared):
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "gateway.workers.worker", str(theirs.fileno())),
-            pass_fds=(theirs.fileno(),), stderr=asyncio.subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
+            *(sys.executable, "-P", "-m", "gateway.workers.worker", str(theirs.fileno()), str(shared.fd)),
+            pass_fds=(theirs.fileno(), shared.fd), stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
     channel = await Channel.over(ours)
     try:

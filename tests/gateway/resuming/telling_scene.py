@@ -35,8 +35,10 @@ from tests.gateway.adverts import believed, offer
 from tests.gateway.resuming import chunks
 
 CUT, HOLD, END = "cut", "hold", "end"  # the connection; without another byte; as HTTP has it
+WAIT = "wait"  # longer than anybody waits for the mark of the end
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 _DRIP_S = 0.1
+_WAIT_S = 3.0
 Step = bytes | str | tuple[bytes]  # a tuple drips for ever
 
 
@@ -81,6 +83,8 @@ class Player:
             raise ConnectionResetError
         if step == HOLD:
             await reader.readexactly(1)
+        if step == WAIT:
+            await asyncio.sleep(_WAIT_S)
         while isinstance(step, tuple):
             await self._say(step[0], writer)
             await asyncio.sleep(_DRIP_S)

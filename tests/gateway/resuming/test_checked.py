@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
 from gateway.resuming.checked import is_final
@@ -38,6 +40,60 @@ def test_any_text_is_remembered_as_it_was_meant(text: str) -> None:
     heard.first(role(), word("a"), word(text), word("b"), word(text), finish(), DONE)
     assert heard.said.text == f"a{text}b{text}" == heard.text
     assert heard.said.tokens == 4
+
+
+@pytest.mark.parametrize("size", [200, 333, 1000, 100_000])
+def test_many_events_may_come_at_once(size: int) -> None:
+    texts = ["Once", *ODD, " upon", *ODD]
+    raw, heard = role() + b"".join(map(word, texts)) + finish() + usage(3, 4) + DONE, Heard()
+    heard.first(role(), word("Well, "))
+    heard.first(*(raw[at : at + size] for at in range(0, len(raw), size)))
+    heard.sink.end()
+    assert heard.basin.bytes == role() + word("Well, ") + raw
+    assert (heard.said.text, heard.said.tokens) == ("Well, " + "".join(texts), len(texts) + 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        (b'""', True),
+        (b"null", True),
+        (b"1", True),
+        (b'["a"]', True),
+        (b' "a"', True),
+        (b'"a" ', True),
+        (b'"a","name":"b"', True),
+        (b'"a"\n\n', False),
+        (b'"a" \n\n "', False),
+        (b'"a"b"', False),
+        (b'"\\"', False),
+        (b'"\\ud800"', False),
+        (b'"\xc3"', False),
+        (b'"\x00"', False),
+        (b"", False),
+    ],
+)
+def test_what_only_looks_like_the_event_before_it_is_read_as_what_it_is(text: bytes, good: bool) -> None:
+    """One by one, all at once or in crumbs: the same passes, and the same is remembered."""
+    before, odd, after = role() + word("b"), word("x").replace(b'"x"', text), word("c")
+    raw, found = before + odd + after, []
+    crumbs = tuple(raw[at : at + 7] for at in range(0, len(raw), 7))
+    for pieces in ((role(), word("b"), odd, after), (before, odd + after), (role(), word("b") + odd + after), crumbs):
+        heard = Heard()
+        with nullcontext() if good else pytest.raises(BadUpstream):
+            heard.first(*pieces)
+        found.append((heard.basin.bytes, heard.said.text, heard.said.tokens, heard.said.exact))
+    assert found == [found[0]] * 4
+    assert found[0][0] == (raw if good else before)
+
+
+def test_a_character_that_two_events_share_is_garbage() -> None:
+    heard = Heard()
+    heard.first(role(), word("a"))
+    with pytest.raises(BadUpstream):
+        heard.first(word("b") + word("x").replace(b"x", b"\xc3") + word("x").replace(b"x", b"\xa9"))
+    assert heard.basin.bytes == role() + word("a") + word("b")
+    assert heard.said.text == "ab"
 
 
 def test_the_ends_of_lines_may_be_any_and_comments_pass() -> None:

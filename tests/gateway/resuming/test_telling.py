@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.gateway.resuming.chunks import DONE, finish, role, usage, word
-from tests.gateway.resuming.telling_scene import CUT, END, HOLD, Player, Step, scene, text_of
+from tests.gateway.resuming.telling_scene import CUT, END, HOLD, WAIT, Player, Step, scene, text_of
 from tests.programs import until
 
 WORDS = [word(text) for text in ("Once", " upon", " a", " time")]
@@ -61,6 +61,19 @@ async def test_what_is_whole_is_ended_soon(told: list[bytes], then: Step) -> Non
         assert made.balance.in_flight == 0
 
 
+@pytest.mark.parametrize("gap_s", [600, 0.5], ids=["that comes late", "that never comes"])
+async def test_usage_that_was_asked_for_is_worth_waiting(gap_s: float) -> None:
+    """Longer than the mark of the end is: a network that loses packets may take so long to bring it."""
+    late = gap_s == 600
+    alone = Player("alone", [[*WHOLE[:-2], WAIT if late else HOLD, *WHOLE[-2:]]])
+    async with scene(alone, gap_s=gap_s) as made:
+        read = await made.stream(stream_options={"include_usage": True})
+        assert text_of(read) == TEXT
+        assert read.endswith(DONE)
+        assert (usage(3, 4) in read) is late
+        assert made.resumed == []
+
+
 async def test_an_answer_without_an_id_is_not_told_twice() -> None:
     bad, good = Player("bad", [[*nameless([role(), *WORDS[:2]]), CUT]]), Player("good", [WHOLE])
     async with scene(bad, good) as made:
@@ -110,7 +123,7 @@ async def test_few_are_asked_at_one_break() -> None:
 
 async def test_a_node_that_only_mutters_has_its_time() -> None:
     node = Player("node", [[MUTTER]])
-    async with scene(node, first_token_s=1.0, gap_s=1.0) as made:
+    async with scene(node, first_token_s=1.0) as made:
         read = await made.stream()
         assert b"first_token_timeout" in read
         assert made.balance.in_flight == 0
