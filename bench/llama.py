@@ -8,18 +8,14 @@ ask the same. Not here: what is started (llama_scene), a run (llama_run), how it
 from __future__ import annotations
 
 import argparse
-import asyncio
 import gc
 import os
-import shlex
-import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import uvloop
-
+from bench import results, stopping
 from bench.llama_client import BadStream, Door
 from bench.llama_report import report
 from bench.llama_run import ENGINE, GATEWAY, NODE, Run, run
@@ -27,11 +23,9 @@ from bench.llama_scene import NotStarted, Scene, scene
 from bench.llama_table import Pair, table
 from bench.relay_ours import version
 from bench.relay_report import machine
-from bench.results import put
 
 PAIRS, STREAMS, TOKENS = 5, (1, 8, 16), 256
 _MOST_STREAMS = 256  # slots that a node gives a model
-_STOPPED = 130  # as shells tell it
 _LEAST_TOKENS = _WARM_TOKENS = 16
 
 
@@ -40,17 +34,12 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=PAIRS, help="of runs, for each number of streams")
     parser.add_argument("--streams", type=_counts, default=STREAMS, metavar="N,N", help="that begin at once: 1,8,16")
     parser.add_argument("--tokens", type=int, default=TOKENS, help="of each stream")
-    parser.add_argument(
-        "--write", type=Path, metavar="FILE", help="put the section there, in the place of the last one"
-    )
+    results.add_option(parser)
     chosen = parser.parse_args()
     _check(chosen)
     gc.disable()  # its pauses would be taken for a hop's
     try:
-        uvloop.run(_until_told(chosen))
-    except asyncio.CancelledError:
-        _say("bench.llama: stopped; everything that it started has ended")
-        raise SystemExit(_STOPPED) from None
+        stopping.run("bench.llama", measure(chosen))
     except (BadStream, NotStarted) as error:
         raise SystemExit(f"bench.llama: {error}") from None
 
@@ -70,17 +59,6 @@ def _check(chosen: argparse.Namespace) -> None:
         raise SystemExit(
             f"--tokens must be at least {_LEAST_TOKENS}: a stream's rate is counted from its first token on"
         )
-    if chosen.write is not None and not chosen.write.absolute().parent.is_dir():
-        raise SystemExit(f"--write {chosen.write}: its folder is not there; make it first")
-
-
-async def _until_told(chosen: argparse.Namespace) -> None:
-    """SIGINT and SIGTERM end it, and a second one does not keep it from ending what it started."""
-    task, loop = asyncio.current_task(), asyncio.get_running_loop()
-    assert task is not None
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(sign, lambda: task.cancelling() or task.cancel())
-    await measure(chosen)
 
 
 async def measure(chosen: argparse.Namespace) -> None:
@@ -91,12 +69,12 @@ async def measure(chosen: argparse.Namespace) -> None:
         async with scene(Path(folder), max(chosen.streams)) as made:
             pairs = await _pairs(made, chosen)
     told = report(
-        table(pairs), f"python -m bench.llama {shlex.join(sys.argv[1:])}".strip(), machine(), _setting(chosen, load),
+        table(pairs), results.command("bench.llama"), machine(), _setting(chosen, load),
         made.shown(), f"{version()}; {made.engine}",
     )  # fmt: skip
     print(told, end="")
     if chosen.write is not None:
-        put(chosen.write, told)
+        results.put(chosen.write, told)
 
 
 async def _pairs(made: Scene, chosen: argparse.Namespace) -> Mapping[int, Sequence[Pair]]:

@@ -8,28 +8,24 @@ second process, so there is nothing in which the two could differ. Not here: ask
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
-import orjson
 
+from bench.delegation import new_node
 from bench.keepers import models_of
 from bench.llama_client import Door
 from bench.llama_run import ENGINE, GATEWAY, NODE
 from deploy import demo
 from deploy.plan import toml
 from node.engines.llama import find_build
-from registry.advert import Delegation
 from registry.keys import NodeKey, Wallet
-from registry.signing import sign_delegation
 from tests.programs import Program, free_port, healthy, running, waypost
 
 _MODEL = demo.CHAT.name
-_DELEGATION_S = 86_400
 _POLL = aiohttp.ClientTimeout(5)
 _PLACE = re.compile(r"/\S*/")
 
@@ -96,10 +92,7 @@ async def _node(
 ) -> Program:
     own, url = folder / "node", f"http://127.0.0.1:{free_port()}"
     own.mkdir()
-    key, delegate = NodeKey.new(), Wallet.new()
-    key.save(own / "node.key")
-    delegate.save(own / "delegate.key")
-    (own / "delegation.json").write_bytes(orjson.dumps(_delegated(operator, delegate, key)))
+    new_node(own, operator)
     table = {"listen": url.removeprefix("http://"), "public_url": url, "state": str(own), **options}
     model = {**demo.CHAT.options(), "parallel": slots}
     (own / "waypost.toml").write_text(toml("node", table) + toml(f'node.models."{_MODEL}"', model))
@@ -107,15 +100,6 @@ async def _node(
     program = await exits.enter_async_context(running(command, own / "log.txt"))
     await healthy(session, f"{url}/health", program, lambda health: health["models"][_MODEL]["state"] == "ready")
     return program
-
-
-def _delegated(operator: Wallet, delegate: Wallet, key: NodeKey) -> dict[str, str]:
-    now = int(time.time())
-    delegation = Delegation(
-        operator=operator.address, delegate=delegate.address, node=key.public, issued_at=now,
-        expires_at=now + _DELEGATION_S, url_suffixes=None,
-    )  # fmt: skip
-    return sign_delegation(delegation, operator)
 
 
 async def _gateway(

@@ -8,28 +8,23 @@ target afresh, one after the other, so that what else happens on the machine mee
 from __future__ import annotations
 
 import argparse
-import asyncio
 import gc
 import resource
-import shlex
-import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import uvloop
-
 from bench import relay_phases as phases
 from bench import relay_table as table
+from bench import results, stopping
+from bench.relay_profile import profile
 from bench.relay_programs import NotToBeHad
 from bench.relay_report import report
 from bench.relay_scene import Scene, scene
 from bench.relay_table import Run
-from bench.relay_targets import TARGETS, Target
-from bench.results import put
+from bench.relay_targets import DIRECT, TARGETS, Target
 
 PHASES = {"small": phases.small, "streams": phases.streams, "eager": phases.eager, "crowd": phases.crowd}
 _FILES = 16_384  # a crowd's connections on both sides of a target
@@ -42,30 +37,28 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="of each of a target's four phases")
     parser.add_argument("--quick", action="store_true", help="one short run, a smaller crowd: for a look")
     parser.add_argument("--hold", choices=PHASES, help="put the one target of --only under this load alone, to profile")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write tables, machine and versions there")
+    parser.add_argument("--profile", action="store_true", help="where the one target's (gateway's) CPU time goes")
+    results.add_option(parser)
+    chosen = parser.parse_args()
+    _check(chosen)
     gc.disable()  # its pauses would be taken for a target's
-    with suppress(asyncio.CancelledError, KeyboardInterrupt):
-        uvloop.run(measure(parser.parse_args()))
+    stopping.run("bench.relay", measure(chosen))
 
 
 async def measure(chosen: argparse.Namespace) -> None:
     """Every chosen target in every run, then the tables."""
-    _check(chosen)
     _raise_files()
-    measuring = asyncio.current_task()
-    assert measuring is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, measuring.cancel)
     targets = [target for target in TARGETS if chosen.only is None or target.name in chosen.only]
     seen = Findings({}, {})
     with tempfile.TemporaryDirectory(prefix="bench-relay-") as folder:
         async with scene(Path(folder)) as made:
-            if chosen.hold is not None:
+            if chosen.profile or chosen.hold is not None:
                 return await _hold(targets[0], made, chosen)
             try:
                 for number in range(1 if chosen.quick else chosen.runs):
                     for target in targets:
                         await _try(target, made, chosen, number, seen)
-            finally:  # Ctrl-C leaves what was seen by then
+            finally:  # a signal leaves what was seen by then
                 _tell(targets, seen, chosen.write)
     return None
 
@@ -101,17 +94,24 @@ async def _try(target: Target, made: Scene, chosen: argparse.Namespace, number: 
 
 def _tell(targets: list[Target], seen: Findings, file: Path | None) -> None:
     tables = f"{table.costs(seen.runs)}\n\n{table.crowds(seen.runs)}"
-    command = f"python -m bench.relay {shlex.join(sys.argv[1:])}".strip()
-    told = report(targets, tables, seen.notes, command, max(map(len, seen.runs.values()), default=0))
+    runs = max(map(len, seen.runs.values()), default=0)
+    told = report(targets, tables, seen.notes, results.command("bench.relay"), runs)
     print(told)
     if file is not None:
-        put(file, told)
+        results.put(file, told)
 
 
 async def _hold(target: Target, made: Scene, chosen: argparse.Namespace) -> None:
-    async with target.start(made) as running:
-        print(f"{target.name}: process {' '.join(map(str, running.pids))}, {chosen.seconds:.0f} s", flush=True)
-        await PHASES[chosen.hold](running.door, running.pids, replace(target.load, seconds=chosen.seconds))
+    load = replace(target.load, seconds=chosen.seconds)
+    try:
+        async with target.start(made) as running:
+            if chosen.profile:
+                print(await profile(running, made.folder, load))
+                return
+            print(f"{target.name}: process {' '.join(map(str, running.pids))}, {chosen.seconds:.0f} s", flush=True)
+            await PHASES[chosen.hold](running.door, running.pids, load)
+    except NotToBeHad as why:
+        raise SystemExit(f"bench.relay: {target.name}: {why}") from None
 
 
 async def _measured(target: Target, made: Scene, chosen: argparse.Namespace) -> Run:
@@ -141,10 +141,16 @@ def _check(chosen: argparse.Namespace) -> None:
         raise SystemExit(f"--only {','.join(unknown)}: there is no such target; there are {', '.join(names)}")
     if chosen.runs < 1 or chosen.seconds <= 0:
         raise SystemExit("--runs and --seconds must be more than 0")
+    if chosen.profile and chosen.only is None:
+        chosen.only = ["gateway"]
+    if chosen.profile and chosen.hold is not None:
+        raise SystemExit("--hold is for a profiler of your own; --profile brings its load along")
     if chosen.hold is not None and len(chosen.only or ()) != 1:
         raise SystemExit("--hold needs --only with one target")
-    if chosen.write is not None and not chosen.write.absolute().parent.is_dir():
-        raise SystemExit(f"--write {chosen.write}: its folder is not there; make it first")
+    if chosen.profile and (len(chosen.only) != 1 or chosen.only == [DIRECT]):
+        raise SystemExit("--profile needs --only with one target that is a program")
+    if chosen.write is not None and (chosen.profile or chosen.hold):
+        raise SystemExit("--write is for the tables of whole runs; --profile prints its own, and --hold none")
 
 
 def _raise_files() -> None:

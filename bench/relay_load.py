@@ -1,6 +1,7 @@
 """The clients of bench.relay: raw HTTP/1.1 on asyncio protocols, cheap enough that what they ask is the limit.
 
-Not here: whom they ask (relay_doors), and what is made of the figures (relay_table).
+Whoever is asked, the first token is the first event with text, and an answer counts only if it is all that was asked
+for. Not here: whom they ask (relay_targets), how a stream is read (relay_reading), and the figures (relay_table).
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import cast
+from typing import NamedTuple, cast
+
+from bench.relay_reading import Reading, Unsound
 
 MODEL = "bench"
 _HEADERS = (  # what openai-python sends with each request
@@ -24,9 +27,15 @@ _HEADERS = (  # what openai-python sends with each request
 _SAID = "A waypost stands where two roads meet. Say in a few words what it is for, and who it was put up for."
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _END = b"0\r\n\r\n"  # of a chunked answer, behind a line's end
-_EVENT = b"data: {"
-_FRAME = re.compile(rb"\r\n[0-9a-f]+\r\n")  # a hop may cut anything in two
-_LOOKED_AT = 96
+SMALL_TEXT = "Blue."  # what the synthetic engine says to whoever wants no stream
+_SMALL = SMALL_TEXT.encode()
+
+
+class Asked(NamedTuple):
+    """A whole request, and how many tokens its stream shall have."""
+
+    request: bytes
+    tokens: int
 
 
 @dataclass(frozen=True)
@@ -40,17 +49,18 @@ class Door:
     tls: ssl.SSLContext | None = None
     path: str = "/v1/chat/completions"
 
-    def request(self, client: int, *, tokens: int = 1, pace_ms: int = 0, stream: bool = False) -> bytes:
-        """Bytes of a whole request; what the synthetic engine is to do stands in its body."""
+    def request(self, client: int, *, tokens: int = 1, pace_ms: int = 0, stream: bool = False) -> Asked:
+        """What the synthetic engine is to do stands in its body."""
         streamed = ',"stream":true' if stream else ""
         body = (
             f'{{"messages":[{{"role":"user","content":"{_SAID}"}}],"model":"{self.models[client % len(self.models)]}",'
             f'"max_tokens":{tokens},"seed":{pace_ms},"temperature":0{streamed}}}'
         )
-        return (
+        request = (
             f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n{_HEADERS}"
             f"Authorization: Bearer {self.key}\r\n{self.headers}Content-Length: {len(body)}\r\n\r\n{body}"
-        ).encode()
+        )
+        return Asked(request.encode(), tokens)
 
 
 @dataclass
@@ -67,13 +77,14 @@ class Tally:
 
 
 class Client(asyncio.Protocol):
-    """One connection. `again` gives the next request, None where no more shall come."""
+    """One connection. `again` gives the next request. `progress` is what it was given so far: answers, or tokens."""
 
-    def __init__(self, tally: Tally, again: Callable[[], bytes | None]) -> None:
+    def __init__(self, tally: Tally, again: Callable[[], Asked]) -> None:
         self._tally = tally
         self._again = again
         self.transport: asyncio.Transport | None = None
         self.asking = False
+        self.progress = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are none by name
@@ -81,14 +92,13 @@ class Client(asyncio.Protocol):
 
     def ask(self) -> None:
         assert self.transport is not None
-        request = self._again()
-        if request is None:
-            return
+        asked = self._again()
         self.asking = True
-        self.reset()
-        self.transport.write(request)
+        self.reset(asked)
+        self.transport.write(asked.request)
 
-    def reset(self) -> None:
+    def reset(self, asked: Asked) -> None:
+        """An answer to this is to come."""
         raise NotImplementedError
 
     def answered(self) -> None:
@@ -98,10 +108,10 @@ class Client(asyncio.Protocol):
         self.ask()
 
     def failed(self, what: str) -> None:
-        self.asking = False
-        self._tally.error(what)
-        assert self.transport is not None
-        self.transport.abort()
+        """Once, and it asks no more."""
+        if self.asking:
+            self._tally.error(what)
+        self.leave()
 
     def leave(self) -> None:
         """What is still to come counts neither way."""
@@ -110,29 +120,32 @@ class Client(asyncio.Protocol):
             self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self.asking:
-            self.asking = False
-            self._tally.error("broken off")
+        self.failed("broken off")
 
 
 class Small(Client):
     """Asks for small answers, one after the other."""
 
-    def reset(self) -> None:
+    def reset(self, asked: Asked) -> None:
         self._read = b""
         self._end = 0
 
     def data_received(self, data: bytes) -> None:
+        if not self.asking:
+            return None
         self._read = data = self._read + data if self._read else data
         if not self._end:
             head_end = data.find(b"\r\n\r\n")
             if head_end < 0:
                 return None
             if data[9:12] != b"200":
-                return self.failed(f"status {data[9:12].decode()}")
+                return self.failed(f"status {data[9:12].decode(errors='replace')}")
             length = _LENGTH.search(data, 0, head_end)
             self._end = head_end + 4 + int(length[1]) if length else -1
         if (self._end < 0 and data.endswith(b"\r\n" + _END)) or 0 < self._end <= len(data):
+            if _SMALL not in data or 0 < self._end < len(data):
+                return self.failed("another answer than the engine's")
+            self.progress += 1
             self.answered()
         return None
 
@@ -140,49 +153,40 @@ class Small(Client):
 class Stream(Client):
     """Reads streams, one after the other: when each one's first token came, how many came, and the largest gap."""
 
-    def __init__(self, tally: Tally, again: Callable[[], bytes | None]) -> None:
+    def __init__(self, tally: Tally, again: Callable[[], Asked]) -> None:
         super().__init__(tally, again)
-        self.tokens = 0  # of all its streams
         self.began = False  # the one that it reads
         self.gap_s = 0.0
 
     def restart(self) -> None:
         """Forget what was seen of gaps and tokens."""
-        self.tokens, self.gap_s = 0, 0.0
+        self.progress, self.gap_s = 0, 0.0
 
-    def reset(self) -> None:
+    def reset(self, asked: Asked) -> None:
         self._asked_at = self._last_at = time.perf_counter()
-        self._headed = self.began = False
-        self._rest = self._before = b""
+        self.began = False
+        self._reading = Reading(asked.tokens)
 
     def data_received(self, data: bytes) -> None:
         now = time.perf_counter()
-        if self._rest:
-            data = self._rest + data
-        if not self._headed:
-            if len(data) < 12:
-                self._rest = data
-                return None
-            if data[9:12] != b"200":
-                return self.failed(f"status {data[9:12].decode()}")
-            self._headed = True
-        if count := data.count(_EVENT):
-            self._seen(count, now)
-        if data.endswith(b"\r\n" + _END) or data == _END:
-            before = self._before[: len(self._before) - len(self._rest)]  # the rest stands in `data` already
-            last = _FRAME.sub(b"", (before + data)[-_LOOKED_AT:])
-            return self.answered() if b"[DONE]" in last else self.failed("ended without [DONE]")
-        self._before = data
-        # An event's end cuts nothing in two that is looked for; another piece's end may.
-        self._rest = b"" if data.endswith(b"\n\n\r\n") else data[-6:]
-        return None
+        if not self.asking:
+            return
+        try:
+            tokens = self._reading.feed(data)
+        except Unsound as how:
+            self.failed(str(how))
+            return
+        if tokens:
+            self._told(tokens, now)
+        if self._reading.ended:
+            self.answered()
 
-    def _seen(self, count: int, now: float) -> None:
+    def _told(self, tokens: int, now: float) -> None:
         if not self.began:
             self.began = True
             self._tally.first_s.append(now - self._asked_at)
         elif now - self._last_at > self.gap_s:
             self.gap_s = now - self._last_at
         self._last_at = now
-        self.tokens += count
-        self._tally.tokens += count
+        self.progress += tokens
+        self._tally.tokens += tokens

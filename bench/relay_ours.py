@@ -21,14 +21,15 @@ from typing import Any
 import aiohttp
 import orjson
 
+from bench.delegation import new_node
 from bench.relay_load import MODEL, Door
 from bench.relay_programs import NotToBeHad, Program, program
 from bench.relay_scene import ROOT, Running, Scene, Start
 from deploy.plan import toml
-from registry.advert import Advert, Delegation, Offer
+from registry.advert import Advert, Offer
 from registry.backend import open_backend
 from registry.keys import NodeKey, Wallet
-from registry.signing import next_seq, sign_advert, sign_delegation
+from registry.signing import next_seq, sign_advert
 from tests.programs import free_port
 
 _MODELS = tuple(f"bench-{number}" for number in range(24))  # a model takes at most 256 requests at once at a node
@@ -72,15 +73,8 @@ def node(*, upstream_tls: bool = False) -> Start:
 @asynccontextmanager
 async def both(scene: Scene) -> AsyncIterator[Running]:
     """A gateway before a node before the synthetic engine; their cost together."""
-    folder, operator, delegate, key, shown = _own(scene), Wallet.new(), Wallet.new(), NodeKey.new(), NodeKey.new()
-    now = int(time.time())
-    delegation = Delegation(
-        operator=operator.address, delegate=delegate.address, node=key.public, issued_at=now,
-        expires_at=now + 86_400, url_suffixes=None,
-    )  # fmt: skip
-    key.save(folder / "node.key")
-    delegate.save(folder / "delegate.key")
-    _keep(folder / "delegation.json", orjson.dumps(sign_delegation(delegation, operator)).decode())
+    folder, operator, shown = _own(scene), Wallet.new(), NodeKey.new()
+    new_node(folder, operator)
     options = {"registry": [f"sqlite:///{folder}/registry.db"], "access": [shown.public]}
     async with (
         _node(scene, folder, options) as (_, agent),

@@ -14,12 +14,13 @@ from functools import partial
 from typing import TypeVar
 
 from bench.relay_costs import Cost, cost
-from bench.relay_load import Client, Door, Small, Stream, Tally
+from bench.relay_load import Asked, Client, Door, Small, Stream, Tally
 
-_SMALL_RAMP_S = 0.5
 _CONNECT_S = 10.0
+_BEGIN_STEP_S = 0.05
 _CALM_STEP_S, _CALM_SHARE, _CALM_LIMIT_S = 0.25, 0.1, 20.0
 _CONNECTING = 64  # at once
+_TELLING_S = 1.0  # whoever got nothing in so long a window is waiting in vain
 
 C = TypeVar("C", bound=Client)
 
@@ -36,6 +37,8 @@ class Load:
     eager: int = 64
     crowd: int = 5000
     crowd_pace_ms: int = 200
+    ramp_s: float = 1.0  # at least, until the window
+    begin_s: float = 60.0  # at most, until each client was given something
 
     def quick(self) -> Load:
         """For a look."""
@@ -69,10 +72,10 @@ class Crowd:
 
 async def small(door: Door, pids: Sequence[int], load: Load) -> Seen:
     """Small answers over kept connections, each asked as the last one is there."""
-    tally, request = Tally(), door.request
-    again = [partial(bytes, request(client)) for client in range(load.connections)]
-    clients = await _connect(door, [partial(Small, tally, each) for each in again], tally)
-    await asyncio.sleep(_SMALL_RAMP_S)
+    tally = Tally()
+    making = [partial(Small, tally, _always(door.request(client))) for client in range(load.connections)]
+    clients = await _connect(door, making, tally)
+    await _at_work(clients, load.ramp_s / 2, load)
     return await _window(clients, tally, pids, load.seconds)
 
 
@@ -81,10 +84,10 @@ async def streams(door: Door, pids: Sequence[int], load: Load) -> Seen:
     tally = Tally()
     making = []
     for client in range(load.streams):
-        first = max(2, load.tokens * (client + 1) // load.streams)
+        first = max(1, load.tokens * (client + 1) // load.streams)
         making.append(partial(Stream, tally, _lengths(door, client, first, load.tokens, load.pace_ms)))
     clients = await _connect(door, making, tally)
-    await asyncio.sleep(1.0)
+    await _at_work(clients, load.ramp_s, load)
     return await _window(clients, tally, pids, load.seconds)
 
 
@@ -93,7 +96,7 @@ async def eager(door: Door, pids: Sequence[int], load: Load) -> Seen:
     tally = Tally()
     making = [partial(Stream, tally, _lengths(door, client, 2000, 2000, 0)) for client in range(load.eager)]
     clients = await _connect(door, making, tally)
-    await asyncio.sleep(_SMALL_RAMP_S)
+    await _at_work(clients, load.ramp_s / 2, load)
     return await _window(clients, tally, pids, load.seconds)
 
 
@@ -104,24 +107,29 @@ async def crowd(door: Door, pids: Sequence[int], load: Load) -> Crowd:
     for client in range(load.crowd):
         making.append(partial(Stream, tally, _lengths(door, client, 10**6, 10**6, load.crowd_pace_ms)))
     clients = await _connect(door, making, tally)
-    await _all_began(tally, load.crowd)
-    clients = [client for client in clients if client.began]  # those that did not are errors
+    await _at_work(clients, 0, load)
+    clients = [client for client in clients if client.asking]  # those that have failed are errors
     for client in clients:
         client.restart()
     seen = await _window(clients, tally, pids, load.seconds)
-    each = sorted(client.tokens for client in clients) or [0]
+    each = sorted(client.progress for client in clients) or [0]
     kib = (seen.cost.rss_kib - before.rss_kib) / max(1, len(clients))
     gap = max((client.gap_s for client in clients), default=float("nan"))
     return Crowd(len(clients), seen, kib, each[0], int(statistics.median(each)), each[-1], gap)
 
 
 async def _window(clients: Sequence[Client], tally: Tally, pids: Sequence[int], seconds: float) -> Seen:
-    """What is counted between two moments; then everybody leaves."""
+    """What is counted between two moments; then everybody leaves. Errors count from the beginning on."""
     start, before = replace(tally, errors=dict(tally.errors)), cost(pids)
+    had = [client.progress for client in clients]
     tally.first_s = []
     began = time.monotonic()
     await asyncio.sleep(seconds)
     took, after = time.monotonic() - began, cost(pids)
+    if seconds >= _TELLING_S:
+        for client, count in zip(clients, had, strict=True):
+            if client.progress == count:
+                client.failed("silent")
     found = Tally(tally.answers - start.answers, tally.tokens - start.tokens, dict(tally.errors), list(tally.first_s))
     for client in clients:
         client.leave()
@@ -129,7 +137,11 @@ async def _window(clients: Sequence[Client], tally: Tally, pids: Sequence[int], 
     return Seen(took, after.since(before), found)
 
 
-def _lengths(door: Door, client: int, first: int, then: int, pace_ms: int) -> Callable[[], bytes]:
+def _always(asked: Asked) -> Callable[[], Asked]:
+    return lambda: asked
+
+
+def _lengths(door: Door, client: int, first: int, then: int, pace_ms: int) -> Callable[[], Asked]:
     """The first request of a client, and all later ones."""
     requests = iter((door.request(client, tokens=first, pace_ms=pace_ms, stream=True),))
     later = door.request(client, tokens=then, pace_ms=pace_ms, stream=True)
@@ -156,17 +168,21 @@ async def _connect(door: Door, making: Sequence[Callable[[], C]], tally: Tally) 
     return found
 
 
+async def _at_work(clients: Sequence[Client], ramp_s: float, load: Load) -> None:
+    """Until each was given something. Whoever was given nothing in time has failed."""
+    await asyncio.sleep(ramp_s)
+    deadline = time.monotonic() + load.begin_s
+    while any(client.asking and not client.progress for client in clients) and time.monotonic() < deadline:  # noqa: ASYNC110
+        await asyncio.sleep(_BEGIN_STEP_S)
+    for client in clients:
+        if not client.progress:
+            client.failed("no first token")
+
+
 async def _calm(pids: Sequence[int]) -> None:
     """Until the target has got over all who left at once: what that costs is not of the next phase."""
-    deadline, last, busy = time.monotonic() + _CALM_LIMIT_S, cost(pids).cpu_s, True
+    deadline, last, busy = time.monotonic() + _CALM_LIMIT_S, cost(pids).cpu_s, bool(pids)
     while busy and time.monotonic() < deadline:
         await asyncio.sleep(_CALM_STEP_S)
         now = cost(pids).cpu_s
         last, busy = now, now - last > _CALM_SHARE * _CALM_STEP_S
-
-
-async def _all_began(tally: Tally, number: int, limit_s: float = 60.0) -> None:
-    """Or have failed."""
-    deadline = time.monotonic() + limit_s
-    while len(tally.first_s) + sum(tally.errors.values()) < number and time.monotonic() < deadline:  # noqa: ASYNC110
-        await asyncio.sleep(0.1)

@@ -18,13 +18,18 @@ from bench.relay_programs import NotToBeHad
 from bench.relay_targets import Target
 
 TITLE = "## Relays side by side"
+_COUNTED = """\
+- The first token is the first event with text, whoever is asked; the engine sends it at once, and its role before it.
+- An answer counts if it is what was asked for: as many events with text, a finish_reason, `[DONE]`, no error event, the
+  end of the body. All else is an error, and so is a client that was given nothing in a minute, or nothing more in a
+  whole window (silent)."""
 
 
 def report(targets: Sequence[Target], tables: str, notes: Sequence[str], command: str, runs: int) -> str:
     """The section, which begins with TITLE."""
     now = datetime.datetime.now(datetime.UTC)
     said = f"`{command}`, {now:%Y-%m-%d %H:%M} UTC. {machine()}. Medians of {runs} runs by turns."
-    lines = [TITLE, "", said, "", tables]
+    lines = [TITLE, "", said, "", tables, "", _COUNTED]
     lines += ["", "| | version | set up |", "|---|---|---|"]
     lines += [f"| {target.name} | {_version(target)} | {target.what}{_less(target)} |" for target in targets]
     lines += ["", *(f"- {note}" for note in notes)]

@@ -1,8 +1,9 @@
 """A synthetic engine for bench.relay: chat completions as llama-server writes them, for as little CPU as can be.
 
-`max_tokens` of a request says how many events its stream has, `seed` how many milliseconds lie between two (0: none,
-as fast as they are taken); a request without `"stream": true` gets a small answer at once. It proves its key to
-gateways as a published node does. It prints one line of JSON once it listens. Not here: who asks (relay_load).
+`max_tokens` of a request says how many tokens its stream has, each an event with text, `seed` how many milliseconds lie
+between two (0: none, as fast as they are taken); the role and the first token come at once, in one chunk. A request
+without `"stream": true` gets a small answer. It proves its key to gateways as a published node does. It prints one line
+of JSON once it listens. Not here: who asks (relay_load).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import cast
 import orjson
 import uvloop
 
+from bench.relay_load import SMALL_TEXT
 from bench.relay_wheel import Wheel
 from gateway.challenge import PATH
 from registry.keys import NodeKey
@@ -44,11 +46,15 @@ _STREAM_END = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 
 
 def _event(delta: dict[str, object], finish: str | None = None, **more: object) -> bytes:
-    """One server-sent event as a chunk of its own, some 250 bytes."""
+    """One server-sent event, some 250 bytes."""
     choice = {"finish_reason": finish, "index": 0, "delta": delta}
     chunk = {"choices": [choice], **_COMMON, "id": _ID, "object": "chat.completion.chunk", **more}
-    event = b"data: " + orjson.dumps(chunk) + b"\n\n"
-    return f"{len(event):x}\r\n".encode() + event + b"\r\n"
+    return b"data: " + orjson.dumps(chunk) + b"\n\n"
+
+
+def _chunk(*events: bytes) -> bytes:
+    joined = b"".join(events)
+    return b"%x\r\n%b\r\n" % (len(joined), joined)
 
 
 def _small(value: object) -> bytes:
@@ -57,10 +63,10 @@ def _small(value: object) -> bytes:
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-_FIRST = _event({"role": "assistant", "content": None})
-_TOKEN = [_event({"content": word}) for word in _WORDS]
-_LAST = _event({}, "stop", usage=_USAGE, timings=_TIMINGS) + _STREAM_END
-_MESSAGE = {"role": "assistant", "content": "Blue."}
+_FIRST = _chunk(_event({"role": "assistant", "content": None}), _event({"content": "A"}))
+_TOKEN = [_chunk(_event({"content": word})) for word in _WORDS]
+_LAST = _chunk(_event({}, "stop", usage=_USAGE, timings=_TIMINGS)) + _STREAM_END
+_MESSAGE = {"role": "assistant", "content": SMALL_TEXT}
 _ANSWER = _small({
     "choices": [{"finish_reason": "stop", "index": 0, "message": _MESSAGE}], **_COMMON, "object": "chat.completion",
     "usage": _USAGE, "id": _ID, "timings": _TIMINGS,
@@ -78,7 +84,7 @@ class Stream:
         self, write: Callable[[bytes], None], wheel: Wheel, tokens: int, pace_ms: int, done: Callable[[], None]
     ) -> None:
         self._write, self._wheel, self._pace_ms, self._done = write, wheel, pace_ms, done
-        self._left = max(tokens - 1, 1)  # the first is written here
+        self._left = max(tokens, 1) - 1  # the first is written here
         self._paused = False
         self._full = False
         write(_STREAM_HEAD + _FIRST)
@@ -88,11 +94,11 @@ class Stream:
         if self._full:
             self._paused = True
             return
-        self._left -= 1
         if self._left <= 0:
             self._write(_LAST)
             self._done()
             return
+        self._left -= 1
         self._write(_TOKEN[self._left % len(_TOKEN)])
         self._wheel.add(self, self._pace_ms)
 

@@ -8,26 +8,20 @@ is the pause. Runs go by turns. Not here: what is started (resuming_scene), how 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
-import shlex
-import signal
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import uvloop
-
+from bench import results, stopping
 from bench.relay_ours import version
 from bench.relay_report import machine
-from bench.results import put
 from bench.resuming_scene import WAYS, NotResumed, Scene, beside, scene
 from bench.resuming_table import Cut, own_part, report, table
 
 ROUNDS, LENGTHS, BESIDE = 5, (20, 50, 100, 200, 400), (0, 4)
 _MOST_LENGTH, _MOST_BESIDE = 600, 6
-_STOPPED = 130  # as shells tell it
 
 
 def main() -> None:
@@ -35,16 +29,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="cuts for each length, load and way")
     parser.add_argument("--lengths", type=_numbers, default=LENGTHS, metavar="N,N", help="tokens so far: 20,50,100")
     parser.add_argument("--beside", type=_numbers, default=BESIDE, metavar="N,N", help="streams beside it: 0,4")
-    parser.add_argument(
-        "--write", type=Path, metavar="FILE", help="put the section there, in the place of the last one"
-    )
+    results.add_option(parser)
     chosen = parser.parse_args()
     _check(chosen)
     try:
-        uvloop.run(_until_told(chosen))
-    except asyncio.CancelledError:
-        _say("bench.resuming: stopped; everything that it started has ended")
-        raise SystemExit(_STOPPED) from None
+        stopping.run("bench.resuming", measure(chosen))
     except (NotResumed, AssertionError) as error:
         raise SystemExit(f"bench.resuming: {error}") from None
 
@@ -64,17 +53,6 @@ def _check(chosen: argparse.Namespace) -> None:
         raise SystemExit(f"--lengths must be from 2 to {_MOST_LENGTH} tokens: a slot has room for no more")
     if chosen.beside[-1] > _MOST_BESIDE:
         raise SystemExit(f"--beside must be at most {_MOST_BESIDE}, so that no stream waits for a slot")
-    if chosen.write is not None and not chosen.write.absolute().parent.is_dir():
-        raise SystemExit(f"--write {chosen.write}: its folder is not there; make it first")
-
-
-async def _until_told(chosen: argparse.Namespace) -> None:
-    """SIGINT and SIGTERM end it, and a second one does not keep it from ending what it started."""
-    task, loop = asyncio.current_task(), asyncio.get_running_loop()
-    assert task is not None
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(sign, lambda: task.cancelling() or task.cancel())
-    await measure(chosen)
 
 
 async def measure(chosen: argparse.Namespace) -> None:
@@ -85,11 +63,11 @@ async def measure(chosen: argparse.Namespace) -> None:
         async with scene(Path(folder), chosen.rounds, chosen.lengths[-1]) as made:
             cuts = await _cuts(made, chosen.rounds, chosen.lengths, chosen.beside)
     setting = f"{chosen.rounds} cuts for each figure, by turns; median (least to most). Load average before it: {load}."
-    command = f"python -m bench.resuming {shlex.join(sys.argv[1:])}".strip()
+    command = results.command("bench.resuming")
     told = report(table(cuts), command, machine(), setting, own_part(cuts), f"{version()}; {made.engine}")
     print(told, end="")
     if chosen.write is not None:
-        put(chosen.write, told)
+        results.put(chosen.write, told)
 
 
 async def _cuts(made: Scene, rounds: int, lengths: Sequence[int], loads: Sequence[int]) -> list[Cut]:

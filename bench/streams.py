@@ -63,7 +63,7 @@ async def stream(
         return reading.ended(f"refused: {refused}")
     except (aiohttp.ClientError, OSError) as error:
         return reading.ended(f"broken off ({type(error).__name__})")
-    return reading.ended(WHOLE if reading.last == _DONE else f"an end like a good one, its last line {reading.shown()}")
+    return reading.whole()
 
 
 class _Reading:
@@ -72,21 +72,36 @@ class _Reading:
         self._began = time.monotonic()
         self._first_s: float | None = None
         self._tokens = 0
-        self.last = b""
+        self._last = b""
+        self._error = b""
 
     def line(self, line: bytes) -> None:
         if not (line := line.strip()):
             return
-        self.last = line
-        if line.startswith(b"data: {") and orjson.loads(line[6:]).get("choices", [{}])[0].get("delta", {}).get(
-            "content"
-        ):
+        self._last = line
+        if line.startswith((b"error:", b"event: error")):
+            self._error = line
+        if not line.startswith(b"data: {"):
+            return
+        event = orjson.loads(line[6:])
+        if "error" in event:
+            self._error = line
+        if any(choice.get("delta", {}).get("content") for choice in event.get("choices") or ()):
             self._tokens += 1
             self._first_s = self._first_s or time.monotonic() - self._began
             self._on_token(self._tokens)
 
-    def shown(self) -> str:
-        return repr(self.last[-_SHOWN:].decode(errors="replace"))
+    def whole(self) -> Stream:
+        """At the answer's end, which need not be a good one."""
+        if self._error:
+            return self.ended(f"an error event {_shown(self._error)}")
+        return self.ended(
+            WHOLE if self._last == _DONE else f"an end like a good one, its last line {_shown(self._last)}"
+        )
 
     def ended(self, how: str) -> Stream:
         return Stream(self._first_s, time.monotonic() - self._began, self._tokens, how)
+
+
+def _shown(line: bytes) -> str:
+    return repr(line[-_SHOWN:].decode(errors="replace"))
