@@ -1,9 +1,11 @@
 # Everything lives in .venv and is set up by what needs it. ARGS goes to the command: make up ARGS=--once
 ARGS ?=
 SHELL := /bin/bash
+# `make test` runs as many test files beside each other. Most tests wait more than they compute.
+PROCESSES ?= 3
 
-.PHONY: help environment environment-all environment-dev up test kill-test soak gpu-test chain aleph-node \
-  bench-registry bench-gas bench-endpoints bench-footprint bench-switching bench-relay bench-llama bench-resuming lint wheel clean
+.PHONY: help environment environment-all environment-dev up test kill-test busy-test soak gpu-test chain aleph-node \
+  bench-registry bench-gas bench-endpoints bench-footprint bench-switching bench-relay bench-llama bench-resuming bench-balance lint wheel clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -21,13 +23,17 @@ up: ## set up, then run registry, node and gateway here; ARGS=--once exits after
 	@scripts/environment.sh $(filter all,$(ARGS:--all=all))
 	@.venv/bin/waypost up $(ARGS)
 
-test: environment-all ## set up, then run every test; ARGS="-k name" picks some
+test: environment-all ## set up, then run every test, three files at a time; ARGS="-k name" picks some, PROCESSES=1 one at a time
 	@scripts/node_packages.sh
 	@scripts/network_tools.sh
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 kill-test: environment-all ## set up, then kill nodes under running streams 100 times; ARGS="-k greedy" picks
 	@WAYPOST_KILLS=$${WAYPOST_KILLS:-100} .venv/bin/python -m pytest tests/killing $(ARGS)
+
+busy-test: environment-all ## set up, then 40 clients on 8 slots for 3 minutes, restarts under load, 3 days without a registry
+	@scripts/network_tools.sh
+	@WAYPOST_BUSY_S=$${WAYPOST_BUSY_S:-180} WAYPOST_AWAY_DAYS=$${WAYPOST_AWAY_DAYS:-3} .venv/bin/python -m pytest tests/busy $(ARGS)
 
 soak: environment-all ## set up, then run the tests that take minutes each; ARGS="-k name" picks some
 	@.venv/bin/python -m pytest -m soak $(ARGS)
@@ -63,6 +69,9 @@ bench-relay: environment-dev ## what a hop costs beside nginx, HAProxy, LiteLLM 
 
 bench-resuming: environment-dev ## what it costs to bring a broken stream to its end elsewhere; ARGS="--rounds 5"
 	@.venv/bin/python -m bench.resuming $(ARGS)
+
+bench-balance: environment-dev ## which node is asked: time to first token and prompts read, by policy; ARGS="--rounds 5"
+	@.venv/bin/python -m bench.balance $(ARGS)
 
 bench-llama: environment-dev ## what node and gateway cost before a real llama-server; ARGS="--pairs 5 --streams 1,8,16"
 	@.venv/bin/python -m bench.llama $(ARGS)

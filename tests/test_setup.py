@@ -23,7 +23,7 @@ TOOLS = ("c++", "cmake", "make", "patch")
 
 def run(command: Sequence[str | Path], env: Mapping[str, str | Path] | None = None) -> subprocess.CompletedProcess[str]:
     merged = {**os.environ, **{name: str(value) for name, value in (env or {}).items()}}
-    return subprocess.run(command, env=merged, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=merged, cwd=ROOT, capture_output=True, text=True, timeout=240)
 
 
 def until(condition: Callable[[], bool], limit_s: float = 20.0) -> None:

@@ -28,7 +28,7 @@ def wheel(
     clean = {**os.environ, "CMAKE_ARGS": "", "WAYPOST_CUDA": ""}
     merged = {**clean, **{name: str(value) for name, value in (env or {}).items()}}
     words = [sys.executable, scripts / "wheels.py", command, recipe]
-    return subprocess.run(words, env=merged, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return subprocess.run(words, env=merged, cwd=ROOT, capture_output=True, text=True, timeout=240)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -63,7 +63,7 @@ def program(file: Path, words: str) -> None:
 def cmake_args(env: Mapping[str, str | Path]) -> str:
     merged = {**os.environ, "CMAKE_ARGS": "", **{name: str(value) for name, value in env.items()}}
     words = "import wheels; print(wheels.Recipe('llama').cmake_args)"
-    return subprocess.check_output([sys.executable, "-c", words], env=merged, cwd=SCRIPTS, text=True, timeout=60)
+    return subprocess.check_output([sys.executable, "-c", words], env=merged, cwd=SCRIPTS, text=True, timeout=240)
 
 
 def test_a_build_with_cuda_is_another_wheel_and_for_the_gpus_that_are_there(cuda: dict[str, str | Path]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,14 +78,13 @@ async def test_telemetry_shows_the_gpu(node: Agent, gpus: Gpus) -> None:
     )
 
 
-async def test_its_speed(client: AsyncOpenAI, gpus: Gpus, capsys: pytest.CaptureFixture[str]) -> None:
-    """Printed, and held against no figure: it is the GPU's and the machine's."""
+async def test_its_speed(client: AsyncOpenAI, gpus: Gpus, tell: Callable[[str], None]) -> None:
+    """Told, and held against no figure: it is the GPU's and the machine's."""
     await client.chat.completions.create(**ASKED, max_tokens=16, extra_body=ENDLESS)
     started = time.monotonic()
     stream = await client.chat.completions.create(**ASKED, max_tokens=512, stream=True, extra_body=ENDLESS)
     arrived = [time.monotonic() async for event in stream if event.choices and event.choices[0].delta.content]
     speed = (len(arrived) - 1) / (arrived[-1] - arrived[0])
-    with capsys.disabled():
-        print(f"\n{gpus!r}: {MODEL}, one stream: first token after {(arrived[0] - started) * 1000:.0f} ms, "
-              f"then {speed:.0f} tokens/s")  # fmt: skip
+    first_ms = (arrived[0] - started) * 1000
+    tell(f"{gpus!r}: {MODEL}, one stream: first token after {first_ms:.0f} ms, then {speed:.0f} tokens/s")
     assert speed > 0

@@ -10,7 +10,7 @@ WAYPOST_KILLS sets how many nodes die (20; `make kill-test`: 100), WAYPOST_KILL_
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -25,9 +25,7 @@ pytestmark = pytest.mark.engine
 
 
 @pytest.mark.timeout(limit_s(KILLS))
-async def test_every_answer_comes_whole_though_nodes_are_killed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_every_answer_comes_whole_though_nodes_are_killed(tmp_path: Path, tell: Callable[[str], None]) -> None:
     settings = {"temperature": 0, "seed": 7}
     chance, rounds, faults = random.Random(SEED), [], []
     async with scene(tmp_path, NODES, model=MODEL_SETTINGS) as made, callers(made, settings) as asking:
@@ -41,9 +39,8 @@ async def test_every_answer_comes_whole_though_nodes_are_killed(
             faults += [f"round {number + 1}, {fault}" for fault in _faults(rounds[-1], known)]
         counted = await made.resumes()
     faults += unshown(rounds, counted)
-    with capsys.disabled():
-        print(f"\nWAYPOST_KILL_SEED={SEED}: {report(rounds, faults, counted)}")
-        print(f"unbroken answers that the engine gave otherwise than at first: {sum(map(len, known)) - len(known)}")
+    tell(f"WAYPOST_KILL_SEED={SEED}: {report(rounds, faults, counted)}")
+    tell(f"unbroken answers that the engine gave otherwise than at first: {sum(map(len, known)) - len(known)}")
     assert not faults
 
 

@@ -7,6 +7,7 @@ the client heard. A quarter of the rounds of test_killed_nodes; the same variabl
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,7 @@ ROUNDS = max(1, KILLS // 4)
 
 
 @pytest.mark.timeout(limit_s(ROUNDS))
-async def test_what_is_drawn_at_random_goes_on_without_a_seam(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_what_is_drawn_at_random_goes_on_without_a_seam(tmp_path: Path, tell: Callable[[str], None]) -> None:
     settings = {"temperature": 0.8, "extra_body": {"ignore_eos": True}}
     chance, rounds, faults = random.Random(SEED), [], []
     async with (
@@ -37,8 +36,7 @@ async def test_what_is_drawn_at_random_goes_on_without_a_seam(
             faults += [f"round {number + 1}, {fault}" for fault in _faults(made, rounds[-1])]
         counted = await made.resumes()
     faults += unshown(rounds, counted)
-    with capsys.disabled():
-        print(f"\ndrawn at random, WAYPOST_KILL_SEED={SEED}: {report(rounds, faults, counted)}")
+    tell(f"drawn at random, WAYPOST_KILL_SEED={SEED}: {report(rounds, faults, counted)}")
     assert not faults
 
 

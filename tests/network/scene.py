@@ -101,8 +101,9 @@ class Scene:
         return [each for each in self.speakers if each is not speaker]
 
     async def advertise(self, speaker: Speaker, *, url: str = "") -> None:
-        """All speakers have the same weights, template and engine. The one advertised first is asked first."""
-        same = offer(MODEL, "5b", template_sha256=digest("7e"), resume=True)
+        """All speakers have the same weights, template and engine, and room for all: who waits is not asked here. The
+        one advertised first is asked first."""
+        same = offer(MODEL, "5b", template_sha256=digest("7e"), resume=True, parallel=16)
         await self.operator.post(self.operator.sign(speaker.key, url or speaker.url, offers=[same]))
 
     @contextlib.asynccontextmanager

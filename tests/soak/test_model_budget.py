@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,13 +20,12 @@ SOAK_S = float(os.environ.get("WAYPOST_SOAK_S", "300"))
 
 @pytest.mark.soak
 @pytest.mark.timeout(SOAK_S + 300)
-async def test_three_models_where_two_fit_for_minutes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_three_models_where_two_fit_for_minutes(tmp_path: Path, tell: Callable[[str], None]) -> None:
     async with budgeted(tmp_path) as (agent, budget_bytes):
         end = time.monotonic() + SOAK_S
         outcome = await crowd(agent, THREE, 6, lambda _: time.monotonic() < end)
         loads = await switches(agent)
-    with capsys.disabled():
-        print(f"\n{SOAK_S:.0f} s: {outcome}; budget {budget_bytes / 2**20:.0f} MiB; loads {loads}")
+    tell(f"{SOAK_S:.0f} s: {outcome}; budget {budget_bytes / 2**20:.0f} MiB; loads {loads}")
     assert not outcome.faults
     assert set(outcome.answered) == set(THREE)
     assert sum(loads.values()) > len(THREE)
