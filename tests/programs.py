@@ -50,12 +50,19 @@ class Program:
 
     async def saw(self, text: str, since: int = 0, limit_s: float = UP_LIMIT_S) -> str:
         """Wait until the output has `text` behind position `since`; returns the output from there."""
-        await until(lambda: text in self.output()[since:], limit_s, lambda: f"{text!r} in:\n{self.output()[-4000:]}")
+        await until(
+            lambda: text in self.output()[since:], lambda: f"{text!r} in:\n{self.output()[-4000:]}", limit_s=limit_s
+        )
         return self.output()[since:]
 
 
-async def until(good: Callable[[], bool], limit_s: float, what: Callable[[], str] = lambda: "the condition") -> float:
-    """Poll a condition; returns how long it took (seconds). Fails the test if it never holds."""
+async def until(
+    good: Callable[[], bool], what: Callable[[], str] = lambda: "the condition", *, limit_s: float = UP_LIMIT_S
+) -> float:
+    """Poll a condition; returns how long it took (seconds). Fails the test if it never holds.
+
+    The limit only keeps a test that hangs from hanging for ever: how fast a loaded machine is proves nothing.
+    """
     started = time.monotonic()
     while not good():
         if time.monotonic() - started > limit_s:

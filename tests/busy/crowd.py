@@ -81,7 +81,7 @@ async def ask_for(members: Sequence[Member], seconds: float, *, answers: int = 0
         for number in range(member.parallel)
     ]
     await asyncio.sleep(seconds)
-    await until(lambda: len(list(_turns(members))) >= answers, _LIMIT_S, lambda: f"{answers} answers")
+    await until(lambda: len(list(_turns(members))) >= answers, lambda: f"{answers} answers", limit_s=_LIMIT_S)
     run = Run(began, time.monotonic())
     over.set()
     await asyncio.gather(*tasks)

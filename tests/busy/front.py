@@ -18,7 +18,7 @@ import aiohttp
 from tests.programs import free_port
 
 PROGRAM = shutil.which("haproxy", path="/usr/local/sbin:/usr/sbin:/usr/local/bin:/usr/bin:/sbin:/bin")
-_UP_S = 30.0
+_UP_S = 90.0
 # No retry-on: what a gateway refuses, or leaves without an answer, is not sent again, and is lost. That nothing is lost
 # at a restart is then the gateways' doing: they give notice for longer than HAProxy takes to look at their health.
 _SETTINGS = """
@@ -92,4 +92,4 @@ async def front(folder: Path, ports: Mapping[str, int]) -> AsyncIterator[Front]:
         yield made
     finally:
         process.terminate()
-        await asyncio.wait_for(process.wait(), 20)
+        await asyncio.wait_for(process.wait(), 90)

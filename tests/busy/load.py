@@ -43,7 +43,9 @@ class Load:
     async def more(self, answers: int) -> None:
         """Wait until so many further requests have ended."""
         before = len(self.heard)
-        await until(lambda: len(self.heard) >= before + answers, _MORE_S, lambda: f"answers, at {len(self.heard)}")
+        await until(
+            lambda: len(self.heard) >= before + answers, lambda: f"answers, at {len(self.heard)}", limit_s=_MORE_S
+        )
 
 
 @contextlib.asynccontextmanager

@@ -59,7 +59,9 @@ class Times:
         """Wait until the gateway has adverts that hold for so long from now."""
         until_s = time.time() + self.clock.ahead_s + seconds
         await until(
-            lambda: _least(self._ends()) > until_s, _RENEWED_S, lambda: f"adverts beyond {until_s}: {self._ends()}"
+            lambda: _least(self._ends()) > until_s,
+            lambda: f"adverts beyond {until_s}: {self._ends()}",
+            limit_s=_RENEWED_S,
         )
 
     def _ends(self) -> dict[str, int]:

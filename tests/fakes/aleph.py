@@ -53,7 +53,9 @@ async def aleph_node(folder: Path, *options: str, name: str = "") -> AsyncIterat
     before = log.stat().st_size if log.exists() else 0
     words = ["-m", "tests.fakes.aleph_node", "--db", str(folder / f"{name}.db"), *options]
     async with running(words, log) as program, aiohttp.ClientSession() as session:
-        await until(lambda: _lines(program, before) >= 2 or _ended(program), UP_LIMIT_S, lambda: f"{name} to start")
+        await until(
+            lambda: _lines(program, before) >= 2 or _ended(program), lambda: f"{name} to start", limit_s=UP_LIMIT_S
+        )
         assert not _ended(program), program.output()
         yield AlephNode(program.output()[before:].splitlines()[0], program, session)
 

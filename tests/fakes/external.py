@@ -34,14 +34,14 @@ class External:
 
     async def has_open(self, count: int) -> None:
         """Wait until so many requests have not ended."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(90):
             while (await self.seen())["open"] != count:  # noqa: ASYNC110 - it happens in another process
                 await asyncio.sleep(0.02)
 
     async def is_held_up(self) -> None:
         """Wait until a flood has begun, and nobody takes more of it for a while."""
         sent, same = 0, 0
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while same < 5:
                 before, sent = sent, (await self.seen())["sent"]
                 same = same + 1 if before == sent > 0 else 0

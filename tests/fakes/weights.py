@@ -66,5 +66,7 @@ async def weights_host(folder: Path, files: Mapping[str, int] | None = None) -> 
         running(["-m", "tests.fakes.weights_host", *words], folder / "weights-host.log") as program,
         aiohttp.ClientSession() as session,
     ):
-        await until(lambda: program.output().count("\n") >= 2, UP_LIMIT_S, lambda: f"the host:\n{program.output()}")
+        await until(
+            lambda: program.output().count("\n") >= 2, lambda: f"the host:\n{program.output()}", limit_s=UP_LIMIT_S
+        )
         yield WeightsHost(program, session)

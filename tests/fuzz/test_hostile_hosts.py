@@ -75,7 +75,7 @@ async def hostile(program: str, entries: list[str], folder: Path) -> AsyncIterat
     file.write_text("\n".join(entries) + "\n")
     words = ("-m", program, str(file), str(BENT), str(SEED))
     async with running(words, folder / "host.txt") as host:
-        await until(lambda: "\n" in host.output(), 60, host.output)
+        await until(lambda: "\n" in host.output(), host.output)
         yield host.output().splitlines()[0], host
 
 

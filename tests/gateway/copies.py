@@ -24,7 +24,7 @@ from tests.gateway.memory_board import MemoryHost
 from tests.gateway.prover import client
 from tests.programs import until
 
-LIMIT_S = 20.0
+LIMIT_S = 90.0
 
 
 @dataclass
@@ -95,7 +95,7 @@ class Original:
         return True
 
     async def becomes_same(self, copy: Replica) -> None:
-        await until(lambda: self.same(copy), LIMIT_S, lambda: f"{copy!r} to be as {self.follower!r}")
+        await until(lambda: self.same(copy), lambda: f"{copy!r} to be as {self.follower!r}", limit_s=LIMIT_S)
 
 
 @contextlib.asynccontextmanager

@@ -47,7 +47,9 @@ def alive(pid: int) -> bool:
 
 async def ended(*pids: int, limit_s: float = 60.0) -> None:
     """Wait until none of these processes is there any more."""
-    await until(lambda: not any(map(alive, pids)), limit_s, lambda: f"the end of {[p for p in pids if alive(p)]}")
+    await until(
+        lambda: not any(map(alive, pids)), lambda: f"the end of {[p for p in pids if alive(p)]}", limit_s=limit_s
+    )
 
 
 def worker_of(program: Program, request_id: str) -> int | None:
@@ -79,7 +81,7 @@ async def answered_by(session: aiohttp.ClientSession, stack: Stack, program: Pro
     request_id = f"probe-{uuid.uuid4().hex}"
     async with session.get(f"{stack.gateway_url}/v1/models", headers={"X-Request-Id": request_id}) as response:
         await response.read()
-    await until(lambda: worker_of(program, request_id) is not None, 10, lambda: f"{request_id} in the log")
+    await until(lambda: worker_of(program, request_id) is not None, lambda: f"{request_id} in the log")
     number = worker_of(program, request_id)
     assert number is not None
     return number

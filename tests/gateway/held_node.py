@@ -58,7 +58,7 @@ async def held_node() -> AsyncIterator[Held]:
     ready = lambda _, port: bound.set_result(port)  # noqa: E731
     task = asyncio.create_task(serve(app, "127.0.0.1", 0, stop=stop, on_ready=ready, linger_s=0))
     try:
-        held.url = f"http://127.0.0.1:{await asyncio.wait_for(bound, 10)}"
+        held.url = f"http://127.0.0.1:{await asyncio.wait_for(bound, 90)}"
         yield held
     finally:
         stop.set()

@@ -57,7 +57,7 @@ async def loading_node(*loaded: str, code: str = "model_cold", retry_after_s: in
     ready = lambda _, port: bound.set_result(port)  # noqa: E731
     task = asyncio.create_task(serve(app, "127.0.0.1", 0, stop=stop, on_ready=ready, linger_s=0))
     try:
-        node.url = f"http://127.0.0.1:{await asyncio.wait_for(bound, 10)}"
+        node.url = f"http://127.0.0.1:{await asyncio.wait_for(bound, 90)}"
         yield node
     finally:
         node.go_on.set()

@@ -84,7 +84,7 @@ async def moody_node(name: str, *moods: str, port: int = 0) -> AsyncIterator[Moo
     ready = lambda _, port: bound.set_result(port)  # noqa: E731
     task = asyncio.create_task(serve(app, "127.0.0.1", port, stop=stop, on_ready=ready, linger_s=0))
     try:
-        node.url = f"http://127.0.0.1:{await asyncio.wait_for(bound, 10)}"
+        node.url = f"http://127.0.0.1:{await asyncio.wait_for(bound, 90)}"
         yield node
     finally:
         stop.set()

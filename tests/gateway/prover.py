@@ -48,7 +48,7 @@ async def answering(answer: Answer, tls: ssl.SSLContext | None = None) -> AsyncI
     ready = lambda _, port: bound.set_result(port)  # noqa: E731
     task = asyncio.create_task(serve(app, "127.0.0.1", 0, stop=stop, on_ready=ready, tls=tls, linger_s=0))
     try:
-        yield await asyncio.wait_for(bound, 10), asked
+        yield await asyncio.wait_for(bound, 90), asked
     finally:
         stop.set()
         await task

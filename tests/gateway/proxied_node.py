@@ -62,7 +62,7 @@ async def proxied_node(manner: str) -> AsyncIterator[Proxied]:
     ready = lambda _, port: bound.set_result(port)  # noqa: E731
     task = asyncio.create_task(serve(app, "127.0.0.1", 0, stop=stop, on_ready=ready, linger_s=0))
     try:
-        node.url = f"http://127.0.0.1:{await asyncio.wait_for(bound, 10)}"
+        node.url = f"http://127.0.0.1:{await asyncio.wait_for(bound, 90)}"
         yield node
     finally:
         stop.set()

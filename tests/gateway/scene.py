@@ -19,7 +19,7 @@ from registry.backend import open_backend
 from registry.keys import NodeKey, Wallet
 from registry.signing import next_seq, sign_advert
 from tests.gateway.adverts import offer
-from tests.programs import ROOT, Program, free_port, running
+from tests.programs import ROOT, UP_LIMIT_S, Program, free_port, running
 from tests.stack import Stack
 
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "Hello"}]}
@@ -109,7 +109,7 @@ async def chat(session: aiohttp.ClientSession, stack: Stack, model: str, **more:
 
 
 async def becomes(
-    session: aiohttp.ClientSession, stack: Stack, model: str, status: int, limit_s: float = 10.0
+    session: aiohttp.ClientSession, stack: Stack, model: str, status: int, limit_s: float = UP_LIMIT_S
 ) -> float:
     """Wait until requests for the model get that status; returns how long that took (seconds)."""
     started, last = time.monotonic(), 0

@@ -111,7 +111,7 @@ async def slotted_node(slots: int, queue: int = 2) -> AsyncIterator[Slotted]:
     ready = lambda _, port: bound.set_result(port)  # noqa: E731
     task = asyncio.create_task(serve(app, "127.0.0.1", 0, stop=stop, on_ready=ready, linger_s=0))
     try:
-        node.url = f"http://127.0.0.1:{await asyncio.wait_for(bound, 10)}"
+        node.url = f"http://127.0.0.1:{await asyncio.wait_for(bound, 90)}"
         yield node
     finally:
         node.release(len(node.running))

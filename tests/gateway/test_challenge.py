@@ -109,14 +109,14 @@ async def test_a_node_is_asked_once_and_again_when_its_url_or_tls_key_changes() 
         first = advert_of(NODE, f"http://127.0.0.1:{port}")
         _want(prover, _listed(first))
         assert not prover.proven(identity(first))
-        await until(lambda: prover.proven(identity(first)), 5)
+        await until(lambda: prover.proven(identity(first)))
         _want(prover, _listed(first.model_copy(update={"seq": 2})))
         moved = first.model_copy(update={"url": f"http://localhost:{port}"})
         pinned = first.model_copy(update={"tls_spki_sha256": "0" * 64})
         assert not prover.proven(identity(moved))
         assert not prover.proven(identity(pinned))
         _want(prover, _listed(moved))
-        await until(lambda: prover.proven(identity(moved)), 5)
+        await until(lambda: prover.proven(identity(moved)))
         assert not prover.proven(identity(first)), "forgotten"
         assert len(asked) == 2
         await prover.close()
@@ -132,7 +132,7 @@ async def test_a_node_that_fails_is_asked_again_later_and_later() -> None:
             clock[0] = float(second)
             before = len(asked)
             _want(prover, _listed(advert))
-            await until(lambda: "asking=0" in repr(prover), 5)
+            await until(lambda: "asking=0" in repr(prover))
             times += [second] * (len(asked) - before)
         assert times == [0, 1, 3, 7, 15]
         assert prover.proven_count == 0
@@ -149,9 +149,9 @@ async def test_nodes_that_are_no_longer_wanted_are_not_asked_on() -> None:
     async with answering(silent) as (port, asked), client() as session:
         prover = Prover(session, GATEWAY, lambda: 0.0)
         _want(prover, _listed(advert_of(NODE, f"http://127.0.0.1:{port}")))
-        await until(lambda: len(asked) == 1, 5)
+        await until(lambda: len(asked) == 1)
         _want(prover)
-        await until(lambda: repr(prover) == "<Prover proven=0 known=0 asking=0>", 5)
+        await until(lambda: repr(prover) == "<Prover proven=0 known=0 asking=0>")
 
 
 def test_a_host_is_asked_within_a_budget_that_refills() -> None:
@@ -170,7 +170,7 @@ async def test_the_ports_of_a_host_share_its_budget(caplog: pytest.LogCaptureFix
         prover = Prover(session, GATEWAY, lambda: 0.0)
         ports = range(81, 281)
         _want(prover, *(_listed(advert_of(NODE, f"http://127.0.0.1:{port}")) for port in ports))
-        await until(lambda: "asking=0" in repr(prover), 20)
+        await until(lambda: "asking=0" in repr(prover))
         assert sum("asked again" in message for message in caplog.messages) == 128
         await prover.close()
 
@@ -181,7 +181,7 @@ async def test_strangers_leave_the_budget_of_those_who_were_named() -> None:
         fakes = [_listed(advert_of(NODE, f"http://127.0.0.1:{number}")) for number in range(81, 381)]
         named = _listed(advert_of(NODE, f"http://127.0.0.1:{port}"), explicit=True)
         _want(prover, *fakes, named)
-        await until(lambda: prover.proven(identity(named.advert)), 20)
+        await until(lambda: prover.proven(identity(named.advert)))
         await prover.close()
 
 

@@ -46,7 +46,7 @@ async def test_a_stream_goes_on_nothing_new_is_taken_and_a_second_signal_stops(
             assert (health.status, (await health.json())["status"]) == (503, "draining")
         assert not response.content.at_eof(), "the running stream was not cut"
         scene.gateway.process.send_signal(signal.SIGTERM)
-        await until(lambda: scene.gateway.process.returncode is not None, 20)
+        await until(lambda: scene.gateway.process.returncode is not None)
     assert "Traceback" not in scene.gateway.output()
 
 

@@ -50,8 +50,8 @@ async def test_the_owner_s_node_is_reached_and_a_thief_s_is_not(tmp_path: Path, 
     async with held_node() as stolen:
         await host.publish(thief.sign(stolen.key, stolen.url, "m", vm=VM).to_json())
         async with whole_gateway(tmp_path, [host], ("any",)) as whole:
-            await until(lambda: bool(host.asked) and len(whole.follower.directory) == 1, 10)
-            await until(lambda: "owners=1" in repr(whole.follower.ownership), 10)
+            await until(lambda: bool(host.asked) and len(whole.follower.directory) == 1)
+            await until(lambda: "owners=1" in repr(whole.follower.ownership))
             assert await _status(whole) == 404
             await host.publish(owner.sign(node.key, node.url, "m", vm=VM).to_json())
             await _becomes(whole, 200)
@@ -67,7 +67,7 @@ async def test_a_node_that_has_not_proven_itself_is_not_found(tmp_path: Path) ->
     host = MemoryHost("memory://", [], owners={MACHINE: owner.wallet.address})
     await host.publish(owner.sign(NodeKey.new(), "http://127.0.0.1:9", "m", vm=VM).to_json())
     async with whole_gateway(tmp_path, [host], ("any",)) as whole:
-        await until(lambda: "owners=1" in repr(whole.follower.ownership), 10)
+        await until(lambda: "owners=1" in repr(whole.follower.ownership))
         assert await _status(whole) == 404
 
 
@@ -80,7 +80,7 @@ async def test_of_the_owner_s_nodes_the_newest_issued_proven_one_is_meant(tmp_pa
         await host.publish(owner.sign(node.key, node.url, "old", vm=VM, issued_at=now - 60).to_json())
         await host.publish(owner.sign(NodeKey.new(), "http://127.0.0.1:9", "dead", vm=VM, issued_at=now + 60).to_json())
         async with whole_gateway(tmp_path, [host], ("any",)) as whole:
-            await until(lambda: whole.prover.proven_count == 2, 10)
+            await until(lambda: whole.prover.proven_count == 2)
             await _becomes(whole, 200)
             async with whole.session.get(f"{whole.url}/vm/{MACHINE}/v1/models") as response:
                 assert [item["id"] for item in (await response.json())["data"]] == ["new"]
@@ -117,7 +117,7 @@ async def test_one_honest_host_is_enough() -> None:
     async with _asking([NOW], stalling, away, honest) as ownership:
         ownership.follow(_key(one), one)
         assert not ownership.owns(one)
-        await until(lambda: ownership.owns(one), 10)
+        await until(lambda: ownership.owns(one))
         assert not ownership.owns(_claiming("thief", MACHINE))
 
 
@@ -127,7 +127,7 @@ async def test_only_what_is_claimed_of_aleph_is_asked_for() -> None:
     async with _asking(clock, host) as ownership:
         for one in (*wrong, _claiming("q", MACHINE)):
             ownership.follow(_key(one), one)
-        await until(lambda: host.asked == [MACHINE], 10)
+        await until(lambda: host.asked == [MACHINE])
 
 
 async def test_what_is_not_proven_is_asked_again_later_and_later_and_no_more_when_nobody_claims_it() -> None:
@@ -136,12 +136,12 @@ async def test_what_is_not_proven_is_asked_again_later_and_later_and_no_more_whe
         ownership.follow(_key(one), one)
         for count, wait in enumerate((0, 5, 10, 20, 40), 1):
             clock[0] += wait
-            await until(lambda: len(host.asked) == count and "asking=0" in repr(ownership), 10)  # noqa: B023
+            await until(lambda: len(host.asked) == count and "asking=0" in repr(ownership))  # noqa: B023
         ownership.follow(_key(one), None)
         other = _claiming("p", hashlib.sha256(b"other").hexdigest())
         ownership.follow(_key(other), other)
         clock[0] += 10_000
-        await until(lambda: len(host.asked) > 5, 10)
+        await until(lambda: len(host.asked) > 5)
         assert host.asked.count(MACHINE) == 5
 
 
@@ -153,5 +153,5 @@ async def test_strangers_do_not_delay_those_who_were_named() -> None:
             fake = _claiming("thief", hashlib.sha256(b"%d" % number).hexdigest())
             ownership.follow(_key(fake), fake)
         ownership.follow(_key(named), named)
-        await until(lambda: ownership.owns(named), 10)
+        await until(lambda: ownership.owns(named))
         assert len(host.asked) < 10

@@ -132,10 +132,10 @@ async def test_a_node_that_comes_back_is_found_without_a_request() -> None:
         probing = Probing(session, balance, lambda each: found.update([each]), every_s=0.01, spread=lambda: 0.0)
         task = asyncio.create_task(probing.run())
         try:
-            await until(lambda: found[Found.UNREACHABLE] > 1, 10)
+            await until(lambda: found[Found.UNREACHABLE] > 1)
             assert balance.open_circuits == 1
             async with moody_node("a", port=port) as node:
-                await until(lambda: balance.open_circuits == 0, 10)
+                await until(lambda: balance.open_circuits == 0)
                 assert balance.order([node.candidate()], time.monotonic()) == [node.candidate()]
                 assert node.polled == 1, "well, and left in peace"
         finally:

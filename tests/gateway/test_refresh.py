@@ -18,7 +18,7 @@ from tests.gateway.scene import Operator, Rogue, becomes, chat, new_scene, rogue
 from tests.programs import Program, free_port, healthy, running, until
 from tests.stack import Stack, serve_gateway
 
-PROMISED_S = 2.0
+PROMISED_S = 2.0 * 10  # on a machine that runs other tests beside this one; who does not follow at all takes a minute
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ async def test_a_board_that_is_rolled_back_cannot_bring_old_adverts_back(
     seq = str(operator.seq)
     async with gateway(stack) as program:
         await becomes(session, stack, "new", 200)
-        await until(lambda: any(seq in file.read_text() for file in stack.folder.glob("gateway-*.json")), 10)
+        await until(lambda: any(seq in file.read_text() for file in stack.folder.glob("gateway-*.json")))
         await program.stop(end)
     _take_registry_away(stack).rmdir()
     await operator.post(old)

@@ -47,17 +47,17 @@ async def test_what_one_host_withholds_is_believed_logged_and_counted(
     honest = MemoryHost("memory://honest", postings)
     liar = MemoryHost("memory://liar", postings, faults=7, hidden=set(adverts[1:]))
     async with whole_gateway(tmp_path, [honest, liar], ("any",)) as whole:
-        await until(lambda: len(whole.follower.directory) == 3, 10)
+        await until(lambda: len(whole.follower.directory) == 3)
         await _comes(whole, liar.url, up=True, missing=0, faults=7)
         whole.clock.ahead_s = GRACE_S + 1
         await _comes(whole, liar.url, missing=2)
         await _comes(whole, honest.url, up=True, missing=0)
         assert [await _metric(whole, name, liar.url) for name in ("missing", "faults_total", "up")] == [2, 7, 1]
-        await until(lambda: sum("memory://liar withholds" in message for message in caplog.messages) == 1, 10)
+        await until(lambda: sum("memory://liar withholds" in message for message in caplog.messages) == 1)
         liar.hidden.clear()
         liar.fetched = 0
         await _comes(whole, liar.url, missing=0)
-        await until(lambda: any("memory://liar shows what the other" in message for message in caplog.messages), 10)
+        await until(lambda: any("memory://liar shows what the other" in message for message in caplog.messages))
     assert sum("withholds" in message for message in caplog.messages) == 1
 
 
@@ -67,7 +67,7 @@ async def test_a_host_that_is_away_is_down_and_the_other_tells_what_is_new(tmp_p
     async with whole_gateway(tmp_path, [up, down], ("any",)) as whole:
         await _comes(whole, up.url, up=True)
         await up.publish(operator.sign(NodeKey.new(), "http://127.0.0.1:9", "m").to_json())
-        await until(lambda: len(whole.follower.directory) == 1, 10)
+        await until(lambda: len(whole.follower.directory) == 1)
         assert not (await _health(whole))[down.url]["up"]
         assert await _metric(whole, "up", down.url) == 0
         down.away = False
@@ -80,7 +80,7 @@ async def test_what_is_withheld_is_logged_on_a_busy_board_too(tmp_path: Path, ca
     honest = MemoryHost("memory://honest", postings)
     liar = MemoryHost("memory://liar", postings, hidden=set(postings))
     async with whole_gateway(tmp_path, [honest, liar], ("any",)) as whole:
-        await until(lambda: len(whole.follower.directory) == 1, 10)
+        await until(lambda: len(whole.follower.directory) == 1)
         whole.clock.ahead_s = GRACE_S + 1
         deadline = time.monotonic() + 10
         while not any("memory://liar withholds" in message for message in caplog.messages):
@@ -93,8 +93,8 @@ async def test_what_ended_by_a_clock_that_was_ahead_counts_again_when_it_is_righ
     operator = Operator("")
     host = MemoryHost("memory://", [operator.sign(NodeKey.new(), "http://127.0.0.1:9", "m").to_json()])
     async with whole_gateway(tmp_path, [host], ("any",)) as whole:
-        await until(lambda: len(whole.follower.directory) == 1, 10)
+        await until(lambda: len(whole.follower.directory) == 1)
         whole.clock.ahead_s = 7200
-        await until(lambda: len(whole.follower.directory) == 0, 10)
+        await until(lambda: len(whole.follower.directory) == 0)
         whole.clock.ahead_s = 0
-        await until(lambda: len(whole.follower.directory) == 1, 10)
+        await until(lambda: len(whole.follower.directory) == 1)

@@ -42,7 +42,7 @@ async def _publishing(current: list[str]) -> AsyncIterator[str]:
         serve(app, "127.0.0.1", 0, stop=stop, on_ready=lambda _, port: bound.set_result(port), linger_s=0)
     )
     try:
-        yield f"http://127.0.0.1:{await asyncio.wait_for(bound, 10)}"
+        yield f"http://127.0.0.1:{await asyncio.wait_for(bound, 90)}"
     finally:
         stop.set()
         await task
@@ -59,7 +59,7 @@ async def _following(folder: Path, operator: Operator, known: Envelope, clock: l
         follower = Follower([], trust, prover, session, snapshot, {}, lambda: clock[0], lambda _: None)
         running = asyncio.create_task(follower.run())
         try:
-            await until(lambda: len(follower.directory.current(clock[0])) == 1, 5)
+            await until(lambda: len(follower.directory.current(clock[0])) == 1)
             yield follower
         finally:
             running.cancel()
@@ -83,7 +83,7 @@ async def test_an_advert_near_its_end_is_renewed_from_its_node(tmp_path: Path) -
             assert _models(follower, clock[0]) == ["first"], "not due yet"
             clock[0] += LIFETIME_S * 0.7
             await follower.renewal.renew_due()
-            await until(lambda: _models(follower, clock[0]) == ["second"], 5)
+            await until(lambda: _models(follower, clock[0]) == ["second"])
             clock[0] += LIFETIME_S * 0.7
             assert _models(follower, clock[0]) == ["second"]
 
@@ -94,11 +94,11 @@ async def test_a_node_whose_advert_ended_while_registries_were_away_is_asked_on(
         clock = [time.time()]
         async with _following(tmp_path, operator, operator.sign(node, url, "first"), clock) as follower:
             clock[0] += LIFETIME_S + 10
-            await until(lambda: "nodes=0" in repr(follower), 5)
+            await until(lambda: "nodes=0" in repr(follower))
             late = operator.sign(node, url, "second", expires_at=int(clock[0]) + 600)
             current.append(late.to_json())
             await follower.renewal.renew_due()
-            await until(lambda: _models(follower, clock[0]) == ["second"], 5)
+            await until(lambda: _models(follower, clock[0]) == ["second"])
 
 
 @pytest.mark.parametrize("after_s", [60, 2 * LIFETIME_S])
@@ -112,13 +112,13 @@ async def test_a_node_that_withdrew_its_models_may_come_back_without_a_registry(
             nothing = operator.sign(node, url, offers=[], issued_at=int(clock[0]), expires_at=int(clock[0]) + 600)
             current.append(nothing.to_json())
             await follower.renewal.renew_due()
-            await until(lambda: _models(follower, clock[0]) == [], 5)
+            await until(lambda: _models(follower, clock[0]) == [])
             clock[0] += after_s
             again = operator.sign(node, url, "again", issued_at=int(clock[0]), expires_at=int(clock[0]) + 600)
             current.append(again.to_json())
             await follower.renewal.renew_due()
             if after_s < LIFETIME_S:
-                await until(lambda: _models(follower, clock[0]) == ["again"], 5)
+                await until(lambda: _models(follower, clock[0]) == ["again"])
             assert repr(follower.renewal) == f"<Renewal nodes={int(after_s < LIFETIME_S)}>"
 
 

@@ -41,8 +41,8 @@ class Scene:
             known = self.whole.follower.directory.get(key)
             return known is not None and known.envelope.text == posted.text
 
-        await until(taken, 10)
-        await until(lambda: self.whole.prover.proven_count == self._advertised, 10)
+        await until(taken)
+        await until(lambda: self.whole.prover.proven_count == self._advertised)
 
     @property
     def _advertised(self) -> int:
@@ -100,7 +100,7 @@ async def test_a_warm_node_that_is_full_leaves_the_rest_to_a_cold_one(
         one.go_on.clear()
         other.go_on.clear()
         tasks = [asyncio.create_task(made.ask("m")) for _ in range(4)]  # two slots each
-        await until(lambda: (len(one.asked), len(other.asked)) == (2, 2), 10)
+        await until(lambda: (len(one.asked), len(other.asked)) == (2, 2))
         one.go_on.set()
         other.go_on.set()
         assert [status for status, _, _ in await asyncio.gather(*tasks)] == [200] * 4

@@ -57,7 +57,7 @@ async def test_a_killed_worker_takes_its_own_streams_along_and_is_replaced(
             node.go_on.set()
             assert _is_whole(first + await kept.read())
         assert (await chat(clients[2], stack, "m"))[0] == 200
-        await until(lambda: program.output().count("worker 1: serving") == 2, 30)
+        await until(lambda: program.output().count("worker 1: serving") == 2)
         after = processes(program)
         assert (after[2], alive(after[1])) == (before[2], True) and after[1] != before[1]
         async with connections(stack, program) as anew:
@@ -230,7 +230,7 @@ async def test_a_worker_that_cannot_start_is_tried_again_while_the_others_serve(
             async with aiohttp.ClientSession(headers=session.headers) as other:
                 assert (await chat(other, stack, "m"))[0] == 200
         (tmp_path / "keys.json").write_text(good)
-        await until(lambda: program.output().count("worker 1: serving") == 2, 30)
+        await until(lambda: program.output().count("worker 1: serving") == 2)
         (tmp_path / "keys.json").write_text("[]")
         for _ in range(10):
             async with aiohttp.ClientSession(headers=session.headers) as other:

@@ -76,7 +76,7 @@ async def test_who_does_not_read_makes_the_sender_wait(ends: tuple[Channel, sock
             sent.append(number)
 
     sending = asyncio.create_task(send())
-    await until(lambda: channel.unsent_bytes > 0, 10)
+    await until(lambda: channel.unsent_bytes > 0)
     assert len(sent) < 1000 and channel.unsent_bytes < 200_000
     other.setblocking(False)
     while not sending.done():

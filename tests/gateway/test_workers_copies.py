@@ -74,14 +74,14 @@ async def test_proofs_and_owners_reach_a_copy_after_the_adverts(tmp_path: Path, 
         replica = copy.replica
         vm = Vm(platform="aleph", item_hash=MACHINE)
         await host.publish(operator.sign(node.key, node.url, "m", vm=vm).to_json())
-        await until(lambda: replica.proven_count == 1, LIMIT_S)
+        await until(lambda: replica.proven_count == 1, limit_s=LIMIT_S)
         assert first.same(replica)
-        await until(lambda: _behind(replica.directory, MACHINE) == [node.key.public], LIMIT_S)
+        await until(lambda: _behind(replica.directory, MACHINE) == [node.key.public], limit_s=LIMIT_S)
         await host.publish(thief.sign(NodeKey.new(), NOWHERE, "m", vm=vm).to_json())
-        await until(lambda: len(replica.directory) == 2, LIMIT_S)
+        await until(lambda: len(replica.directory) == 2, limit_s=LIMIT_S)
         assert _behind(replica.directory, MACHINE) == [node.key.public]
         await host.publish(operator.sign(node.key, node.url).to_json())
-        await until(lambda: copy.gone == [node.key.public], LIMIT_S)
+        await until(lambda: copy.gone == [node.key.public], limit_s=LIMIT_S)
         assert (replica.proven_count, len(replica.directory)) == (0, 1)
 
 
@@ -94,13 +94,13 @@ async def test_a_copy_that_is_made_late_has_everything_and_the_names_of_what_is_
     await host.publish(_list(curator, 1, (operator.wallet.address,), slugs=slugs, models={"m": digest("ab")}).to_json())
     await host.publish(operator.sign(gone, NOWHERE, "retired").to_json())
     async with original(tmp_path, host, f"curator:{curator.address}", "any") as first:
-        await until(lambda: len(first.follower.directory) == 1, LIMIT_S)
+        await until(lambda: len(first.follower.directory) == 1, limit_s=LIMIT_S)
         await host.publish(operator.sign(gone, NOWHERE).to_json())
         for weights in ("ab", "cd"):
             stranger = Operator("")
             await host.publish(stranger.sign(NodeKey.new(), NOWHERE, offers=[offer("m", weights)]).to_json())
         await host.publish(operator.sign(node.key, node.url, "mine").to_json())
-        await until(lambda: first.prover.proven_count == 1 and len(first.follower.directory) == 3, LIMIT_S)
+        await until(lambda: first.prover.proven_count == 1 and len(first.follower.directory) == 3, limit_s=LIMIT_S)
         async with first.copy() as copy:
             replica = copy.replica
             assert first.same(replica)
@@ -110,7 +110,7 @@ async def test_a_copy_that_is_made_late_has_everything_and_the_names_of_what_is_
             found = replica.directory.resolve("m", CHAT, time.time()).candidates
             assert {one.offer.weights_sha256 for one in found} == {digest("ab")}
             assert _behind(replica.directory, "fast") == [node.key.public]
-            await until(lambda: replica.ready.is_set(), LIMIT_S)
+            await until(lambda: replica.ready.is_set(), limit_s=LIMIT_S)
             assert [one.url for one in replica.registries()] == ["memory://"]
 
 
@@ -133,7 +133,7 @@ async def test_another_list_of_a_curator_takes_effect_as_a_whole(tmp_path: Path,
         replica = copy.replica
         for curation, expected in lists:
             await host.publish(curation.to_json())
-            await until(partial(_are, replica, expected), LIMIT_S)
+            await until(partial(_are, replica, expected), limit_s=LIMIT_S)
             await first.becomes_same(replica)
         assert "whole" in repr(replica)
         assert set(copy.gone) == {key.public for key in nodes}
@@ -146,7 +146,7 @@ async def test_a_copy_that_takes_nothing_costs_a_key_a_node_and_catches_up(tmp_p
             for key in nodes:
                 models = [f"m{turn}"] if turn % 3 else []
                 await host.publish(operator.sign(key, NOWHERE, *models, region="x" * 100).to_json())
-            await until(lambda size=60 if turn % 3 else 0: len(first.follower.directory) == size, LIMIT_S)
+            await until(lambda size=60 if turn % 3 else 0: len(first.follower.directory) == size, limit_s=LIMIT_S)
             await first.becomes_same(quick.replica)
         assert _due(slow.feed) <= 60
         assert slow.channel.unsent_bytes < 500_000
@@ -176,7 +176,7 @@ async def test_whatever_happens_copies_become_the_same(tmp_path: Path, host: Mem
             if step % 40 == 20:
                 async with first.copy() as passing:
                     await first.becomes_same(passing.replica)
-        await until(lambda: host.fetched == len(host.postings), LIMIT_S)
+        await until(lambda: host.fetched == len(host.postings), limit_s=LIMIT_S)
         async with first.copy() as late:
             for copy in (early, late):
                 await first.becomes_same(copy.replica)

@@ -74,7 +74,7 @@ async def test_totals_never_go_down_whoever_is_killed(scene: tuple[Stack, Operat
                 lives = _lives(program, number)
                 kill(processes(program)[number], signal.SIGKILL)
                 last = _not_less(await metrics(clients[3 - number], stack), last)
-            await until(lambda who=number, before=lives: _lives(program, who) > before, 30)
+            await until(lambda who=number, before=lives: _lives(program, who) > before)
         async with aiohttp.ClientSession() as anew:
             last = _not_less(await metrics(anew, stack), last)
         assert (last[CHATS], last["waypost_gateway_worker_restarts_total"]) == (6, 3)
@@ -117,7 +117,7 @@ async def test_who_asks_together_shares_a_round_that_began_after_the_asking() ->
 
     rounds = Rounds(find)
     first = asyncio.create_task(rounds.ask())
-    await until(lambda: len(begun) == 1, 5)
+    await until(lambda: len(begun) == 1)
     later = [asyncio.create_task(rounds.ask()) for _ in range(10)]
     later[0].cancel()
     go_on.set()

@@ -31,7 +31,7 @@ class Started:
 
     async def ended(self) -> tuple[int, str]:
         """Its exit status, and what it said."""
-        _, said = await asyncio.wait_for(self.process.communicate(), 30)
+        _, said = await asyncio.wait_for(self.process.communicate(), 90)
         assert self.process.returncode is not None
         return self.process.returncode, said.decode()
 
@@ -53,7 +53,7 @@ async def started() -> AsyncIterator[Started]:
     finally:
         channel.close()
         if process.returncode is None:
-            await asyncio.wait_for(process.wait(), 30)
+            await asyncio.wait_for(process.wait(), 90)
 
 
 def _hello(folder: Path, port: int, **options: object) -> dict[str, object]:

@@ -20,7 +20,7 @@ from tests.gateway.scene import CHAT, becomes, chat, new_scene
 from tests.programs import until
 from tests.stack import Stack
 
-PROMISED_S = 5.0
+PROMISED_S = 5.0 * 6  # on a machine that runs other tests beside this one
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ async def test_a_retired_node(tmp_path: Path, node: Held) -> None:
             node.go_on.set()
             assert (await stream.read()).endswith(b"data: [DONE]\n\n")
         kill(processes(program)[1], signal.SIGKILL)
-        await until(lambda: program.output().count("worker 1: serving") == 2, 30)
+        await until(lambda: program.output().count("worker 1: serving") == 2)
         async with connections(stack, program) as anew:
             assert [(await chat(anew[number], stack, "m"))[0] for number in (1, 2)] == [503, 503]
             await operator.post(operator.sign(node.key, node.url, "m"))

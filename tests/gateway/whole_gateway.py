@@ -95,7 +95,7 @@ async def whole_gateway(
             ),
         ]
         try:
-            url = f"http://127.0.0.1:{await asyncio.wait_for(bound, 10)}"
+            url = f"http://127.0.0.1:{await asyncio.wait_for(bound, 90)}"
             yield Whole(url, follower, prover, session, clock)
         finally:
             stop.set()

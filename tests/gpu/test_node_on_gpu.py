@@ -31,7 +31,7 @@ async def node(build: Build, weights: Path, tmp_path_factory: pytest.TempPathFac
     """A node that has chosen all by itself, but for the engine's chatter."""
     folder = tmp_path_factory.mktemp("gpu-node")
     async with agent(folder, {MODEL: {"uri": str(weights), "flags": ["--verbose"]}}) as made:
-        await until(lambda: OFFLOADED.search(made.program.output()) is not None, 120, made.program.output)
+        await until(lambda: OFFLOADED.search(made.program.output()) is not None, made.program.output)
         yield made
 
 

@@ -122,7 +122,7 @@ class _Blow:
     async def _recover(self, died: Host) -> None:
         """Once its streams go on elsewhere, or have ended: a start takes time of the processor that is not theirs."""
         had = {number: heard.pieces for number, heard in self._heard.items() if heard.node == died.key}
-        await until(lambda: all(self._goes_on(number, pieces) for number, pieces in had.items()), _RESUME_S)
+        await until(lambda: all(self._goes_on(number, pieces) for number, pieces in had.items()), limit_s=_RESUME_S)
         await died.start_again()
 
     def _goes_on(self, number: int, had: int) -> bool:

@@ -27,7 +27,7 @@ async def _stream(request: web.Request) -> web.StreamResponse:
         return answer
     assert request.transport is not None
     transport = request.transport
-    await until(transport.is_closing, 20)
+    await until(transport.is_closing)
     return answer
 
 

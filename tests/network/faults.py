@@ -39,7 +39,9 @@ class Fault:
 
     async def met(self, packets: int) -> None:
         """Wait until so many packets have met the rules."""
-        await until(lambda: self.hits() >= packets, _SEEN_LIMIT_S, lambda: f"{packets} packets at {self._rules}")
+        await until(
+            lambda: self.hits() >= packets, lambda: f"{packets} packets at {self._rules}", limit_s=_SEEN_LIMIT_S
+        )
 
     def add(self) -> None:
         for rule in self._rules:

@@ -45,7 +45,7 @@ class Hearing:
         assert self._task is not None
         task = self._task
         await until(
-            lambda: len(self.text.split()) >= number or task.done(), GUARD_S, lambda: f"word {number}: {self!r}"
+            lambda: len(self.text.split()) >= number or task.done(), lambda: f"word {number}: {self!r}", limit_s=GUARD_S
         )
         assert len(self.text.split()) >= number, f"{self!r}"
 

@@ -27,7 +27,7 @@ _NEEDED = (  # what the kernel has to know, each tried once on a router of its o
     "iptables -A FORWARD -m statistic --mode random --probability 0.1 -j DROP",
     "tc qdisc add dev lo root tbf rate 1mbit burst 2kb limit 9kb",
 )
-_COMMAND_LIMIT_S = 30
+_COMMAND_LIMIT_S = 90
 
 
 class Refused(Exception):

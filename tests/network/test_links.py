@@ -78,7 +78,7 @@ async def test_delay_beyond_limit(scene: Scene) -> None:
             heard.is_whole(WORDS)
             assert heard.node == far.key.public
             assert await scene.total("limits_fired") == await scene.total("limits_fired", limit="first_token") == 1
-            await until(lambda: len(near.asked()) == 1, 60)
+            await until(lambda: len(near.asked()) == 1)
 
 
 async def test_link_down(scene: Scene) -> None:
@@ -101,7 +101,7 @@ async def test_own_link_down_for_a_moment(scene: Scene) -> None:
         speakers = [each.host for each in scene.speakers]
         before = [each.retransmitted() for each in speakers]
         with scene.gateway.cut_off():
-            await until(lambda: all(now.retransmitted() > then for now, then in zip(speakers, before, strict=True)), 60)
+            await until(lambda: all(now.retransmitted() > then for now, then in zip(speakers, before, strict=True)))
         for each in streams:
             await each.end()
             each.is_whole(WORDS)

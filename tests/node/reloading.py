@@ -92,7 +92,7 @@ async def streaming(session: aiohttp.ClientSession, node: Agent, model: str) -> 
         assert response.status == 200, await response.text()
         stream = Stream(response)
         try:
-            await until(lambda: bool(stream.text), LIMIT_S, lambda: f"the first word of {model}")
+            await until(lambda: bool(stream.text), lambda: f"the first word of {model}", limit_s=LIMIT_S)
             yield stream
         finally:
             stream.reading.cancel()
@@ -114,7 +114,7 @@ def _alias(pid: int) -> str | None:
 
 async def engine_of(node: Agent, model: str) -> int:
     """Its one process, once there is one."""
-    await until(lambda: len(engines_of(node, model)) == 1, LIMIT_S, lambda: f"one engine of {model}")
+    await until(lambda: len(engines_of(node, model)) == 1, lambda: f"one engine of {model}", limit_s=LIMIT_S)
     return engines_of(node, model)[0]
 
 

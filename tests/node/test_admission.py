@@ -65,10 +65,10 @@ async def _one_greedy(greedy: Caller, polite: Caller, session: aiohttp.ClientSes
     holder = asyncio.create_task(greedy.ask("hold"))
     await reaches(session, greedy.node, 1, 0)
     crowd = [asyncio.create_task(greedy.ask("for 0.01")) for _ in range(11)]
-    await until(lambda: len(greedy.refusals) == 3, 20)
+    await until(lambda: len(greedy.refusals) == 3)
     await reaches(session, greedy.node, 1, 8)
     few = [asyncio.create_task(polite.ask("for 0.01")) for _ in range(3)]
-    await until(lambda: len(greedy.refusals) == 6, 20)  # each of them takes a place of who has the most
+    await until(lambda: len(greedy.refusals) == 6)  # each of them takes a place of who has the most
     holder.cancel()
     await asyncio.gather(*crowd, *few)
     assert not polite.refusals

@@ -156,7 +156,7 @@ async def test_it_can_be_stopped_and_leaves_nothing(
         def engines() -> list[int]:
             return [int(pid) for pid in children.read_text().split() if "--late" in command(int(pid))]
 
-        await until(lambda: any(map(has_child, engines())), 30, lambda: program.output())
+        await until(lambda: any(map(has_child, engines())), lambda: program.output())
         (engine,) = engines()
         assert await program.stop(sent) == status
         assert program.output() == ""

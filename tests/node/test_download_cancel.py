@@ -56,7 +56,7 @@ async def test_wherever_it_is_cancelled_nothing_is_left(host: WeightsHost, tmp_p
         await asyncio.wait([fetching])
         ended += not fetching.cancelled()
         assert "0 on their way" in repr(store) and open_below(folder) == [], turns
-    await until(lambda: asyncio.all_tasks() == before, UP_LIMIT_S, lambda: repr(asyncio.all_tasks() - before))
+    await until(lambda: asyncio.all_tasks() == before, lambda: repr(asyncio.all_tasks() - before), limit_s=UP_LIMIT_S)
     path = await store.fetch(uri, Progress("model"))
     assert hashlib.sha256(path.read_bytes()).hexdigest() == digest(NAME, BIG)
     await store.close()
@@ -68,7 +68,7 @@ async def test_who_asks_again_while_the_last_one_leaves_is_served_and_owned(host
     await host.begin(stall=1_900_000)  # the first MiB is on the disk by then, and what follows is written as it ends
     uri, progress, later = RemoteUri.parse(host.file()), Progress("one"), Progress("two")
     one = asyncio.create_task(store.fetch(uri, progress))
-    await until(lambda: progress.done > 0, UP_LIMIT_S)
+    await until(lambda: progress.done > 0, limit_s=UP_LIMIT_S)
     one.cancel()
     await asyncio.sleep(0)
     two = asyncio.create_task(store.fetch(uri, later))
@@ -89,7 +89,7 @@ async def test_a_second_cancel_does_not_leave_the_thread_behind(tmp_path: Path) 
         left.set()
 
     task = asyncio.create_task(blocking.do(work))
-    await until(entered.is_set, UP_LIMIT_S)
+    await until(entered.is_set, limit_s=UP_LIMIT_S)
     for _ in range(3):
         task.cancel()
         for _ in range(5):

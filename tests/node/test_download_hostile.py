@@ -112,7 +112,7 @@ async def halfway(host: WeightsHost, folder: Path) -> AsyncIterator[tuple[Store,
     async with a_store(folder, replace(QUICK, gap_s=0.8)) as store:
         progress = Progress("model")
         fetching = asyncio.create_task(store.fetch(RemoteUri.parse(host.file()), progress))
-        await until(lambda: progress.done >= 1_000_000, UP_LIMIT_S)
+        await until(lambda: progress.done >= 1_000_000, limit_s=UP_LIMIT_S)
         (part,) = folder.glob("*/*.part")  # noqa: ASYNC240
         yield store, fetching, part
 
@@ -153,7 +153,7 @@ async def test_who_waited_for_a_lock_that_is_gone_takes_the_new_one(host: Weight
     async with halfway(host, folder) as (_, fetching, part), a_store(folder, QUICK) as other:
         progress = Progress("waiting")
         waiting = asyncio.create_task(other.fetch(uri, progress))
-        await until(lambda: progress.done >= 1_000_000, UP_LIMIT_S)
+        await until(lambda: progress.done >= 1_000_000, limit_s=UP_LIMIT_S)
         shutil.rmtree(part.parent)
         with pytest.raises(WeightsError):
             await fetching

@@ -85,7 +85,7 @@ async def test_ten_downloads_of_one_file_through_a_bad_network_are_one_transfer(
 async def test_a_killed_process_s_download_is_gone_on_with(host: WeightsHost, tmp_path: Path) -> None:
     await host.begin({"stall": BIG * 2 // 3})
     async with fetcher(tmp_path, host.file()) as program:
-        await until(lambda: size_of_part(tmp_path) >= BIG // 2, UP_LIMIT_S)
+        await until(lambda: size_of_part(tmp_path) >= BIG // 2, limit_s=UP_LIMIT_S)
         assert await program.stop(signal.SIGKILL) == -signal.SIGKILL
     there = size_of_part(tmp_path)
     async with fetcher(tmp_path, host.file()) as program:
@@ -101,10 +101,10 @@ async def test_who_waits_for_a_process_that_is_killed_takes_over(
 ) -> None:
     await host.begin({"stall": BIG // 2})
     async with fetcher(tmp_path, host.file()) as program:
-        await until(lambda: size_of_part(tmp_path) >= 1_000_000, UP_LIMIT_S)
+        await until(lambda: size_of_part(tmp_path) >= 1_000_000, limit_s=UP_LIMIT_S)
         progress = Progress("waiting")
         waiting = asyncio.create_task(store.fetch(RemoteUri.parse(host.file()), progress))
-        await until(lambda: progress.done >= 1_000_000, UP_LIMIT_S)
+        await until(lambda: progress.done >= 1_000_000, limit_s=UP_LIMIT_S)
         assert progress.total == BIG, "who waits knows as much as who fetches"
         await program.stop(signal.SIGKILL)
     assert hashlib.sha256((await waiting).read_bytes()).hexdigest() == WANTED
@@ -115,7 +115,7 @@ async def test_bytes_that_the_disk_may_have_lost_are_fetched_again(host: Weights
     """After the machine's power went, only what was surely on the disk counts."""
     await host.begin({"stall": BIG // 2})
     async with fetcher(tmp_path, host.file()) as program:
-        await until(lambda: size_of_part(tmp_path) >= 1_000_000, UP_LIMIT_S)
+        await until(lambda: size_of_part(tmp_path) >= 1_000_000, limit_s=UP_LIMIT_S)
         await program.stop(signal.SIGKILL)
     (state,) = (tmp_path / "weights").glob("*/*.part.json")
     state.write_text(json.dumps({**json.loads(state.read_text()), "boot": "another", "synced": 500_000}))
@@ -132,7 +132,7 @@ async def test_one_waiter_s_leaving_does_not_end_it_for_the_others_and_the_last_
     uri = RemoteUri.parse(host.file())
     progress = Progress("two")
     one, two = (asyncio.create_task(store.fetch(uri, each)) for each in (Progress("one"), progress))
-    await until(lambda: progress.done >= 1_000_000, UP_LIMIT_S)
+    await until(lambda: progress.done >= 1_000_000, limit_s=UP_LIMIT_S)
     one.cancel()
     await asyncio.wait([one])
     assert not two.done() and "1 on their way" in repr(store)
@@ -150,7 +150,7 @@ async def test_closing_the_store_ends_what_is_on_its_way(host: WeightsHost, tmp_
     await host.begin({"stall": BIG // 2})
     progress = Progress("one")
     waiting = asyncio.create_task(store.fetch(RemoteUri.parse(host.file()), progress))
-    await until(lambda: progress.done >= 1_000_000, UP_LIMIT_S)
+    await until(lambda: progress.done >= 1_000_000, limit_s=UP_LIMIT_S)
     await store.close()
     await asyncio.wait([waiting])
     assert waiting.cancelled() and size_of_part(tmp_path) > 0

@@ -137,7 +137,7 @@ async def test_a_second_signal_sends_away_who_waits(
         assert await code(await waiting) == (503, "draining")
         await asyncio.gather(running, return_exceptions=True)
         assert await ended(node.program) == 0
-        await until(lambda: not any(map(alive, engines)), 10)
+        await until(lambda: not any(map(alive, engines)))
 
 
 @pytest.mark.parametrize("signals", [1, 2])
@@ -150,7 +150,7 @@ async def test_it_stops_while_a_model_is_still_being_loaded(
     async with running(words, tmp_path / "log.txt") as program:
         node = Agent(program, "", f"http://{url}")
         await _phase(session, node, "proving")
-        await until(lambda: bool(node.engines()), 20)
+        await until(lambda: bool(node.engines()))
         engines = node.engines()
         for _ in range(signals):
             program.process.send_signal(signal.SIGTERM)

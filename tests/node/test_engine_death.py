@@ -133,7 +133,7 @@ class Scene:
 
     async def another(self, than: int) -> int:
         """The engine's next process."""
-        await until(lambda: self.engine not in (None, than), LIMIT_S)
+        await until(lambda: self.engine not in (None, than), limit_s=LIMIT_S)
         assert self.engine is not None
         return self.engine
 
@@ -158,7 +158,7 @@ def kill(pid: int) -> None:
 
 async def at_work(pid: int, since_s: float) -> None:
     """Wait until the engine computes."""
-    await until(lambda: cpu_s(pid) - since_s >= BUSY_S, LIMIT_S, lambda: "an engine at work")
+    await until(lambda: cpu_s(pid) - since_s >= BUSY_S, lambda: "an engine at work", limit_s=LIMIT_S)
 
 
 async def test_while_it_loads(scene: Scene) -> None:

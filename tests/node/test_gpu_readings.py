@@ -55,7 +55,7 @@ async def test_a_driver_that_hangs_is_asked_once_and_waited_for_by_nobody() -> N
     driver.let.clear()
     clock.now += 3
     waiting = asyncio.create_task(readings.latest())
-    await until(lambda: driver.calls == 2, 5)
+    await until(lambda: driver.calls == 2)
     clock.now += 3  # longer than anybody waits
     assert await readings.latest() == before
     clock.now += 10
@@ -81,7 +81,7 @@ async def test_who_leaves_while_it_is_read_takes_nothing_from_the_others() -> No
     driver.let.clear()
     readings = GpuReadings(driver, Clock())
     left, stays = asyncio.create_task(readings.latest()), asyncio.create_task(readings.latest())
-    await until(lambda: driver.calls == 1, 5)
+    await until(lambda: driver.calls == 1)
     left.cancel()
     await asyncio.gather(left, return_exceptions=True)
     driver.let.set()

@@ -71,7 +71,7 @@ async def test_it_stops_while_weights_are_read_that_nobody_has_read_before(tmp_p
     words = options(tmp_path, {MODEL: {"uri": str(small_gguf)}}, listen=f"127.0.0.1:{free_port()}")
     async with running(words, tmp_path / "log.txt") as program:
         file = str(small_gguf)
-        await until(lambda: file in _opened(program.pid), ENDED_S)
+        await until(lambda: file in _opened(program.pid), limit_s=ENDED_S)
         program.process.send_signal(signal.SIGTERM)
         try:
             assert await ended(program) == 0

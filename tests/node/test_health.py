@@ -57,7 +57,7 @@ async def test_a_node_starts_until_all_was_tried_and_never_again_while_one_answe
     node.models.put(Entry("two", phase=Phase.OPENING))
     assert await status(node) == ("ready", 200)
     one.engine.life.kill()
-    await until(lambda: not one.warm, 10)
+    await until(lambda: not one.warm)
     assert await status(node) == ("starting", 503)
     await node.load(one)
     assert await status(node) == ("ready", 200)
@@ -71,7 +71,7 @@ async def test_a_node_that_could_load_what_is_asked_for_is_cold(node: Observed) 
     assert await status(node) == ("ready", 200)
     kept = node.add("kept", "--die", "no", kept=True)
     assert await status(node) == ("ready", 200)  # one is warm
-    await until(lambda: kept.engine.life.failures > 0, 10)
+    await until(lambda: kept.engine.life.failures > 0)
     node.models.drop("one")
     assert await status(node) == ("starting", 503)  # it should be there, and is not
 
@@ -129,7 +129,7 @@ async def test_slots_queues_and_memory_add_up(node: Observed) -> None:
             await gate.wait()
 
     held = [asyncio.create_task(hold()) for _ in range(5)]
-    await until(lambda: node.pool.waiting(one) == 3 and one.warm, 20)
+    await until(lambda: node.pool.waiting(one) == 3 and one.warm)
     one.taken = NEED
     body, code = await health(node)
     assert code == 200

@@ -234,16 +234,16 @@ async def test_an_engine_killed_while_it_paints_is_said_and_comes_back(tmp_path:
         assert rest[-1]["type"] == "error"
         status, answer = await waiting
         assert (status, answer["error"]["code"]) == (502, "upstream_reset")
-        await until(lambda: made.engine.life.starts == 2, READY_S)
+        await until(lambda: made.engine.life.starts == 2, limit_s=READY_S)
         await made.engine.life.ensure_ready(READY_S)
         assert (await made.generate())[0] == 200
 
 
 async def test_an_engine_killed_while_it_loads_comes_back(tmp_path: Path) -> None:
     async with scene(tmp_path) as made:
-        await until(lambda: made.engine.life.state is State.STARTING, READY_S)
+        await until(lambda: made.engine.life.state is State.STARTING, limit_s=READY_S)
         made.engine.life.kill()
-        await until(lambda: made.engine.life.starts == 2, READY_S)
+        await until(lambda: made.engine.life.starts == 2, limit_s=READY_S)
         await made.engine.life.ensure_ready(READY_S)
         assert (await made.generate())[0] == 200
 
@@ -254,6 +254,6 @@ async def test_an_engine_killed_while_it_loads_comes_back(tmp_path: Path) -> Non
 )
 async def test_flags_that_it_does_not_know_are_said_once(tmp_path: Path, flags: tuple[str, ...], fix: str) -> None:
     async with scene(tmp_path, flags) as made:
-        await until(lambda: made.engine.life.state is State.FAILED, READY_S)
+        await until(lambda: made.engine.life.state is State.FAILED, limit_s=READY_S)
         assert made.engine.life.starts == 1
         assert fix in (made.engine.life.failure or "")

@@ -46,14 +46,14 @@ async def test_a_model_is_tried_at_the_start_then_loaded_for_who_asks_and_unload
 ) -> None:
     model = {"uri": str(write_model(tmp_path / "tiny.gguf")), "load": "demand", "idle_s": 0.1, "context": 512}
     async with agent(tmp_path, {"tiny": model}) as node:
-        await until(lambda: not node.engines(), 20)
+        await until(lambda: not node.engines())
         async with http.get(f"{node.url}/health") as response:
             assert (response.status, (await response.json())["status"]) == (202, "cold")
         async with http.get(f"{node.url}/v1/models") as response:
             assert [item["id"] for item in (await response.json())["data"]] == ["tiny"]
         status, _ = await chat(http, node.url, "tiny", "Hi.")
         assert status == 200
-        await until(lambda: not node.engines(), 20)
+        await until(lambda: not node.engines())
         loads = await switches(node)
         assert loads["tiny"] == 2
 
@@ -73,7 +73,7 @@ async def test_a_stream_waits_for_its_model_with_comments(
 ) -> None:
     models = {"slow": slow(tmp_path, fake_llama, "1")}
     async with agent(tmp_path, models, llama_server=str(fake_llama), keepalive_s=0.1) as node:
-        await until(lambda: not node.engines(), 20)
+        await until(lambda: not node.engines())
         body = {"model": "slow", "stream": True, "messages": [{"role": "user", "content": "drip"}]}
         async with http.post(f"{node.url}/v1/chat/completions", json=body) as response:
             assert (response.status, response.content_type) == (200, "text/event-stream")
@@ -102,7 +102,7 @@ async def test_who_cannot_wait_is_told_when_to_come_back(
 ) -> None:
     models = {"slow": slow(tmp_path, fake_llama, "3")}
     async with agent(tmp_path, models, llama_server=str(fake_llama), ready_s=0.1) as node:
-        await until(lambda: not node.engines(), 20)
+        await until(lambda: not node.engines())
         body = {"model": "slow", "messages": [{"role": "user", "content": "Hi."}]}
         async with http.post(f"{node.url}/v1/chat/completions", json=body) as response:
             error = (await response.json())["error"]
@@ -126,7 +126,7 @@ async def test_a_stream_whose_model_does_not_come_ends_with_an_error_and_without
     models = {"slow": slow(tmp_path, fake_llama, "5")}
     waits = {"cold_s": 0.5, "ready_s": 0.1, "keepalive_s": 0.1}
     async with agent(tmp_path, models, llama_server=str(fake_llama), **waits) as node:
-        await until(lambda: not node.engines(), 20)
+        await until(lambda: not node.engines())
         for path, body in BODIES.items():
             seen = await broken_stream(http, f"{node.url}/v1/{path}", {"model": "slow", "stream": True, **body})
             event = orjson.loads(seen.split(b"data: ")[1])
@@ -151,7 +151,7 @@ async def test_an_answer_that_is_no_stream_does_not_go_on_behind_comments(
 ) -> None:
     models = {"slow": slow(tmp_path, fake_llama, "1")}
     async with agent(tmp_path, models, llama_server=str(fake_llama), keepalive_s=0.1) as node:
-        await until(lambda: not node.engines(), 20)
+        await until(lambda: not node.engines())
         body = {"model": "slow", "stream": True, "messages": SAID}  # the stand-in knows no streams but of one word
         seen = await broken_stream(http, f"{node.url}/v1/chat/completions", body)
     (event,) = seen.split(b"data: ")[1:]
@@ -163,7 +163,7 @@ async def test_who_leaves_while_its_model_is_loaded_holds_nothing(
 ) -> None:
     models = {"slow": slow(tmp_path, fake_llama, "2")}
     async with agent(tmp_path, models, llama_server=str(fake_llama), keepalive_s=0.05) as node:
-        await until(lambda: not node.engines(), 20)
+        await until(lambda: not node.engines())
         body = {"model": "slow", "stream": True, "messages": [{"role": "user", "content": "hold"}]}
         async with http.post(f"{node.url}/v1/chat/completions", json=body) as response:
             await response.content.readany()  # a comment
@@ -193,7 +193,7 @@ async def test_another_file_in_the_place_of_the_weights_is_not_served_under_thei
     weights = write_model(tmp_path / "tiny.gguf")
     model = {"uri": str(weights), "load": "demand", "idle_s": 0.05, "context": 512}
     async with agent(tmp_path, {"tiny": model}, ready_s=1.0) as node:
-        await until(lambda: not node.engines(), 20)
+        await until(lambda: not node.engines())
         write_model(tmp_path / "other.gguf", width=128).replace(weights)
         status, _ = await chat(http, node.url, "tiny", "Hi.")
         assert status == 503
@@ -211,7 +211,7 @@ async def test_no_engine_is_left_when_the_node_stops_while_it_loads_one(tmp_path
     async with running(words, tmp_path / "log.txt") as program:
         await program.saw("loading")
         node = Agent(program, "", "")
-        await until(lambda: len(node.engines()) == 1, 20)
+        await until(lambda: len(node.engines()) == 1)
         engines = node.engines()
     assert not any(map(alive, engines))
     assert "is not served" not in program.output()  # it was stopped: nothing has failed

@@ -49,7 +49,7 @@ async def test_slots_are_given_in_the_order_they_were_asked_for(tmp_path: Path, 
         await m.tenant.engine.life.ready()
         gate, entered = asyncio.Event(), list[int]()
         tasks = [asyncio.create_task(m.hold(gate, entered, number)) for number in range(5)]
-        await until(lambda: m.counts() == (2, 3), 5)
+        await until(lambda: m.counts() == (2, 3))
         gate.set()
         await asyncio.gather(*tasks)
         assert entered == [0, 1, 2, 3, 4]
@@ -81,11 +81,11 @@ async def test_one_that_leaves_just_as_its_turn_comes_only_leaves(tmp_path: Path
 
         async def ends_as_it_leaves() -> None:
             async with m.pool.lease(m.tenant):
-                await until(lambda: m.counts() == (2, 1), 5)
+                await until(lambda: m.counts() == (2, 1))
                 waiting.cancel()
 
         others = [asyncio.create_task(m.hold(gate)), asyncio.create_task(ends_as_it_leaves())]
-        await until(lambda: m.counts() == (2, 0), 5)
+        await until(lambda: m.counts() == (2, 0))
         waiting = asyncio.create_task(m.hold(gate))
         with pytest.raises(asyncio.CancelledError):
             await waiting
@@ -99,7 +99,7 @@ async def test_a_full_queue_is_refused_at_once_and_a_long_wait_in_time(tmp_path:
         await m.tenant.engine.life.ready()
         gate = asyncio.Event()
         tasks = [asyncio.create_task(m.hold(gate)) for _ in range(3)]
-        await until(lambda: m.counts() == (2, 1), 5)
+        await until(lambda: m.counts() == (2, 1))
         with pytest.raises(TooManyRequests) as refused:
             await m.hold(gate)
         assert refused.value.headers()["Retry-After"] == "8"  # one waits, and two run that are taken to need 5 s
@@ -135,9 +135,9 @@ async def test_draining_refuses_what_is_new_and_waits_for_what_runs(tmp_path: Pa
     async with pooled(tmp_path, fake_llama, PoolLimits()) as m:
         await m.tenant.engine.life.ready()
         tasks = [asyncio.create_task(m.hold(gate)) for _ in range(3)]
-        await until(lambda: m.counts() == (2, 1), 5)
+        await until(lambda: m.counts() == (2, 1))
         draining = asyncio.create_task(m.pool.drain(60))
-        await until(lambda: m.pool.draining, 5)
+        await until(lambda: m.pool.draining)
         with pytest.raises(Unavailable) as refused:
             await m.hold(gate)
         load_s = m.tenant.load_s
@@ -156,7 +156,7 @@ async def test_who_still_waits_when_the_time_of_a_drain_is_over_may_go_elsewhere
         await m.tenant.engine.life.ready()
         gate = asyncio.Event()
         tasks = [asyncio.create_task(m.hold(gate)) for _ in range(3)]
-        await until(lambda: m.counts() == (2, 1), 5)
+        await until(lambda: m.counts() == (2, 1))
         assert not await m.pool.drain(0.01)
         with pytest.raises(Unavailable) as refused:
             await tasks[2]
@@ -188,9 +188,9 @@ async def test_who_finds_all_slots_taken_by_others_that_wait_for_the_model_is_to
         tenant = resident.add(engine, Memory(ram=10), kept=False, idle_s=600)
         m = Pooled(Pool(resident, PoolLimits(queue_s=0.05, queue=1, ready_s=60)), tenant)
         tasks = [asyncio.create_task(m.hold(asyncio.Event())) for _ in range(2)]
-        await until(lambda: m.counts() == (2, 0), 5)
+        await until(lambda: m.counts() == (2, 0))
         tasks.append(asyncio.create_task(m.hold(asyncio.Event())))
-        await until(lambda: m.counts() == (2, 1), 5)
+        await until(lambda: m.counts() == (2, 1))
         with pytest.raises(Unavailable) as full:
             await m.hold(asyncio.Event())
         with pytest.raises(Unavailable) as late:

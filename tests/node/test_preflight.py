@@ -29,7 +29,7 @@ from tests.programs import ROOT
 CHAT = ("chat.completions", "completions", "proxy")
 QUICK = ProcessLimits(start_s=20, grace_s=0.5, backoff_first_s=0.02, backoff_most_s=0.1)
 TALK = {"choices": [{"message": {"role": "assistant", "content": ""}}]}
-LIMIT_S = 30.0
+LIMIT_S = 90.0
 
 
 @contextlib.asynccontextmanager

@@ -83,16 +83,16 @@ async def test_it_is_killed_with_its_group_where_it_ignores_sigterm(tmp_path: Pa
     script = script.replace("'child'", repr(str(tmp_path / "child")))
     async with kept_up(tmp_path, script) as process:
         await process.ensure_ready(5)
-        await until(lambda: (tmp_path / "child").exists(), 5)
+        await until(lambda: (tmp_path / "child").exists())
         child = int((tmp_path / "child").read_text())
-    await until(lambda: not alive(pid_of(tmp_path)) and not alive(child), 5)
+    await until(lambda: not alive(pid_of(tmp_path)) and not alive(child))
 
 
 async def test_one_that_is_halted_has_no_grace_and_is_not_started_again(tmp_path: Path) -> None:
     async with kept_up(tmp_path, IGNORING, replace(QUICK, grace_s=600)) as process:
         await process.ensure_ready(5)
         process.halt()
-        await until(lambda: process.pid is None, 5)
+        await until(lambda: process.pid is None)
         with pytest.raises(NotReady):
             await process.ensure_ready(30)
         assert process.starts == 1
@@ -118,9 +118,9 @@ async def test_one_that_turns_probes_away_for_a_moment_is_not_stuck(tmp_path: Pa
         (tmp_path / "ready").rename(tmp_path / "away")
         before = probed.copy()
         process.doubt()
-        await until(lambda: probed[False] > before[False] + 2, 10)
+        await until(lambda: probed[False] > before[False] + 2)
         (tmp_path / "away").rename(tmp_path / "ready")
-        await until(lambda: probed[True] > before[True], 10)
+        await until(lambda: probed[True] > before[True])
         assert (process.state, process.starts) == (State.READY, 1)
 
 
@@ -138,7 +138,7 @@ async def test_it_tells_how_long_it_is_until_the_next_start(tmp_path: Path) -> N
     async with kept_up(tmp_path, "sys.exit(7)", replace(QUICK, backoff_first_s=100, backoff_most_s=100)) as process:
         assert process.pause_s == 0
         await process.tried()
-        await until(lambda: process.state is State.BACKOFF, 5)
+        await until(lambda: process.state is State.BACKOFF)
         assert 50 < process.pause_s <= 125
 
 
@@ -151,7 +151,7 @@ async def test_a_start_without_end_is_given_up(tmp_path: Path, caplog: pytest.Lo
 
 async def test_pauses_between_starts_grow(tmp_path: Path) -> None:
     async with kept_up(tmp_path, "sys.exit(1)") as process:
-        await until(lambda: process.failures >= 3, 10)
+        await until(lambda: process.failures >= 3)
     for process.failures, full in ((1, 0.02), (2, 0.04), (3, 0.08), (40, 0.1)):
         assert 0.75 * full <= process._pause() <= 1.25 * full
 
@@ -171,4 +171,4 @@ async def test_output_goes_to_the_debug_log(tmp_path: Path, caplog: pytest.LogCa
     caplog.set_level(logging.DEBUG, "waypost.engine.it")
     async with kept_up(tmp_path, "print('hello from the engine', flush=True)\n" + WAIT) as process:
         await process.ensure_ready(5)
-        await until(lambda: "hello from the engine" in caplog.text, 5)
+        await until(lambda: "hello from the engine" in caplog.text)

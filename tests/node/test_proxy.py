@@ -47,7 +47,7 @@ class Scene:
         reader, writer = await asyncio.open_connection(url.host, url.port)
         head = f"{line}\r\nHost: x\r\nConnection: close\r\nX-Waypost-Model: bge-m3\r\nContent-Length: 0\r\n\r\n"
         writer.write(head.encode("latin-1"))
-        answer = await asyncio.wait_for(reader.read(), 10)
+        answer = await asyncio.wait_for(reader.read(), 90)
         writer.close()
         return answer
 

@@ -154,7 +154,7 @@ async def test_a_delegation_for_somebody_else_is_not_used_and_a_better_one_is(
         ours = delegate(operator)
         put(operator, operator.delegation(Wallet.new().address))
         await node.program.saw(
-            f"and this node's is {ours}; make one with: waypost registry delegate {ours}", limit_s=10
+            f"and this node's is {ours}; make one with: waypost registry delegate {ours}", limit_s=90
         )
         assert await operator.adverts() == []
         put(operator, operator.delegation(ours, node.key))
@@ -183,7 +183,7 @@ async def test_it_serves_on_while_a_board_is_away_and_publishes_when_it_is_back(
         await node.program.saw("(unreachable); serving goes on")
         assert await standings(session, node.url) == ["unreachable", "posted"]
         make_folder(late)
-        await node.program.saw(f"{registries[0]}: posted", limit_s=10)
+        await node.program.saw(f"{registries[0]}: posted", limit_s=90)
         assert await operator.adverts(registries[0]) == [first]
         assert await standings(session, node.url) == ["posted", "posted"]
 
@@ -222,7 +222,7 @@ async def test_a_node_that_cannot_be_published_does_not_start(tmp_path: Path, sm
     ):
         words = options(tmp_path, {"small": {"uri": str(small_gguf)}}, **changed)
         async with running(words, tmp_path / "log.txt") as program:
-            assert await asyncio.wait_for(program.process.wait(), 20) in (1, 2)
+            assert await asyncio.wait_for(program.process.wait(), 90) in (1, 2)
             assert said in program.output().splitlines()[-1]
             assert "Traceback" not in program.output()
 

@@ -54,7 +54,7 @@ async def test_no_stream_is_cut_whatever_becomes_of_its_model(
             assert alive(swap)
         texts = [await stream.whole() for stream in (kept, left, swapped)]
         assert len({text[:40] for text in texts}) == 1, "the same model began alike, whatever it was called"
-        await until(lambda: len(node.engines()) == 3, LIMIT_S, lambda: "the end of the old engines")
+        await until(lambda: len(node.engines()) == 3, lambda: "the end of the old engines", limit_s=LIMIT_S)
         assert engines_of(node, "keep") == [keep]
         assert not {leave, swap} & set(node.engines())
 
@@ -141,7 +141,7 @@ async def test_other_weights_behind_the_same_path_replace_the_model(
         shutil.copy(small["uri"], tmp_path / "new.gguf")
         (tmp_path / "new.gguf").rename(path)
         assert "replaced mine" in await edited(node, tmp_path, models)
-        await until(lambda: not alive(engine), LIMIT_S, lambda: "the end of the old engine")
+        await until(lambda: not alive(engine), lambda: "the end of the old engine", limit_s=LIMIT_S)
         assert await status_of(session, node, "mine") == 200
         assert list(await models_of(session, node)) == ["mine"]
 

@@ -69,7 +69,7 @@ async def test_a_model_that_is_loading_can_be_taken_away(
         await edited(node, tmp_path, {"keep": small, "slow": small}, **server)
         slow = await engine_of(node, "slow")
         assert "removed slow" in await edited(node, tmp_path, {"keep": small}, **server)
-        await until(lambda: not alive(slow), LIMIT_S, lambda: "the end of what loaded")
+        await until(lambda: not alive(slow), lambda: "the end of what loaded", limit_s=LIMIT_S)
         assert await status_of(session, node, "slow") == 404
         assert node.engines() == [keep]
         assert "slow is not served" not in node.program.output()
@@ -86,7 +86,7 @@ async def test_a_node_that_still_starts_can_be_told_otherwise(
         slow = await engine_of(node, "slow")
         assert "added keep; removed slow" in await edited(node, tmp_path, {"keep": small}, **server)
         assert "serves keep on" in await started.saw("serves keep", limit_s=LIMIT_S)
-        await until(lambda: not alive(slow), LIMIT_S, lambda: "the end of what loaded")
+        await until(lambda: not alive(slow), lambda: "the end of what loaded", limit_s=LIMIT_S)
 
 
 async def test_a_download_of_a_model_that_is_taken_away_ends(

@@ -74,11 +74,11 @@ async def test_when_a_model_is_in_memory_can_be_changed_without_another_engine(
         rarely = {**small, "load": "demand", "idle_s": 0.2}
         said = await edited(node, tmp_path, {"keep": small, "now_and_then": rarely})
         assert "SIGHUP: kept with other names, prices or times now_and_then" in said
-        await until(lambda: not engines_of(node, "now_and_then"), LIMIT_S, lambda: "its being unloaded")
+        await until(lambda: not engines_of(node, "now_and_then"), lambda: "its being unloaded", limit_s=LIMIT_S)
         assert await status_of(session, node, "now_and_then") == 200
-        await until(lambda: not engines_of(node, "now_and_then"), LIMIT_S, lambda: "its being unloaded again")
+        await until(lambda: not engines_of(node, "now_and_then"), lambda: "its being unloaded again", limit_s=LIMIT_S)
         await edited(node, tmp_path, {"keep": small, "now_and_then": small})
-        await until(lambda: len(engines_of(node, "now_and_then")) == 1, LIMIT_S, lambda: "its being loaded")
+        await until(lambda: len(engines_of(node, "now_and_then")) == 1, lambda: "its being loaded", limit_s=LIMIT_S)
         assert engines_of(node, "keep") == [kept]
 
 

@@ -65,9 +65,9 @@ async def test_who_answers_is_not_unloaded_and_takes_nobody_new(tmp_path: Path, 
         a, b = add(resident, tmp_path, fake_llama, "a"), add(resident, tmp_path, fake_llama, "b")
         async with resident.hold(a, 20):
             waiting = asyncio.create_task(use(resident, b))
-            await until(lambda: a.place is Place.LEAVING, 10)
+            await until(lambda: a.place is Place.LEAVING)
             again = asyncio.create_task(use(resident, a))
-            await until(lambda: bool(a.wants), 10)
+            await until(lambda: bool(a.wants))
             assert alive(pid(a)) and b.place is Place.COLD
         await waiting
         await again
@@ -78,7 +78,7 @@ async def test_an_idle_model_is_unloaded(tmp_path: Path, fake_llama: Path) -> No
     async with residency(TWO) as resident:
         a = add(resident, tmp_path, fake_llama, "a", idle_s=0.05)
         await use(resident, a)
-        await until(lambda: a.place is Place.COLD, 10)
+        await until(lambda: a.place is Place.COLD)
         assert a.unloads == 1
 
 
@@ -86,7 +86,7 @@ async def test_a_kept_model_is_loaded_unasked_and_never_leaves(tmp_path: Path, f
     async with residency(NEED) as resident:
         a = add(resident, tmp_path, fake_llama, "a", kept=True, idle_s=0.0)
         b = add(resident, tmp_path, fake_llama, "b")
-        await until(lambda: a.warm, 10)
+        await until(lambda: a.warm)
         with pytest.raises(Misfit, match="it needs"):  # at once: there never will be room
             await use(resident, b, limit_s=1e9)
         assert a.place is Place.WARM and not b.available
@@ -101,7 +101,7 @@ async def test_who_waits_in_vain_is_told_when_to_come_back(tmp_path: Path, fake_
         with pytest.raises(Cold):
             await use(resident, a, limit_s=0.05)
         assert a.place is Place.LOADING and not a.wants and a.leases == 0
-        await until(lambda: a.warm, 10)  # the next one finds it loaded
+        await until(lambda: a.warm)  # the next one finds it loaded
         assert a.load_s is not None and a.load_s >= 1
         assert resident.expected_s(a) == 0
 
@@ -124,12 +124,12 @@ async def test_who_leaves_while_waiting_leaves_no_trace(tmp_path: Path, fake_lla
         a, b = add(resident, tmp_path, fake_llama, "a"), add(resident, tmp_path, fake_llama, "b", "--late", "60")
         async with resident.hold(a, 20):
             waiting = asyncio.create_task(use(resident, b))
-            await until(lambda: bool(b.wants), 10)
+            await until(lambda: bool(b.wants))
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
             assert not b.wants
         entering = asyncio.create_task(use(resident, b))
-        await until(lambda: b.place is Place.LOADING, 10)
+        await until(lambda: b.place is Place.LOADING)
         entering.cancel()
         await asyncio.gather(entering, return_exceptions=True)
         assert b.leases == 0
@@ -144,7 +144,7 @@ async def test_a_removed_model_ends_its_answers_and_sends_others_away(tmp_path: 
             with pytest.raises(Gone):
                 await use(resident, a)
             assert alive(running) and a in resident.tenants
-        await until(lambda: a not in resident.tenants, 10)
+        await until(lambda: a not in resident.tenants)
         assert not alive(running)
 
 
@@ -153,7 +153,7 @@ async def test_who_waits_for_a_model_that_is_removed_is_told(tmp_path: Path, fak
         a, b = add(resident, tmp_path, fake_llama, "a"), add(resident, tmp_path, fake_llama, "b")
         async with resident.hold(a, 20):
             waiting = asyncio.create_task(use(resident, b))
-            await until(lambda: bool(b.wants), 10)
+            await until(lambda: bool(b.wants))
             resident.dismiss(b)
             with pytest.raises(Gone):
                 await waiting
@@ -163,7 +163,7 @@ async def test_an_engine_that_cannot_start_gives_its_place_to_others(tmp_path: P
     async with residency(NEED) as resident:
         a, b = add(resident, tmp_path, fake_llama, "a", "--die", "broken"), add(resident, tmp_path, fake_llama, "b")
         waiting = asyncio.create_task(use(resident, a))
-        await until(lambda: a.engine.life.failures > 0, 20)
+        await until(lambda: a.engine.life.failures > 0)
         await use(resident, b)
         waiting.cancel()
         with pytest.raises((NotReady, asyncio.CancelledError)):
@@ -180,5 +180,5 @@ async def test_at_the_end_no_engine_is_left_whatever_it_is_at(tmp_path: Path, fa
         await use(resident, warm)
         pids = [pid(warm), pid(slow)]
         resident.dismiss(warm)
-        await until(lambda: broken.engine.life.failures > 0, 10)
+        await until(lambda: broken.engine.life.failures > 0)
     assert not any(map(alive, pids))

@@ -97,7 +97,7 @@ async def test_a_llama_server_without_rpc_says_how_to_get_one(weights: Path, tmp
     old.write_text(f'#!/bin/sh\ncase "$*" in *--rpc*) echo \'{refusal}\'; exit 1;; esac\nexec {real} "$@"\n')
     old.chmod(0o755)
     async with agent(tmp_path, _models(weights, 1), llama_server=str(old)) as node:
-        await until(lambda: "built without RPC" in node.program.output(), 30)
+        await until(lambda: "built without RPC" in node.program.output())
         (line,) = [line for line in node.program.output().splitlines() if "built without RPC" in line]
         assert "spread is not served" in line
         assert "drop rpc from [node.models.spread]" in line

@@ -36,7 +36,7 @@ class Scene:
         waiting = self.seats.load.waiting
         task = asyncio.create_task(self.take(share, portion, queue))
         self.tasks.append(task)
-        await until(lambda: task.done() or self.seats.load.waiting != waiting, 5)
+        await until(lambda: task.done() or self.seats.load.waiting != waiting)
         return task
 
     def give_back(self, turn: Turn, held_s: float = 0.0) -> None:
@@ -94,7 +94,7 @@ async def test_who_comes_back_when_told_is_let_in_before_those_who_were_not(scen
     assert told_s == 13  # two run for 5 s, two after them; and so far off may that be
     for turn in running:
         scene.give_back(turn, 1.0)
-    await until(lambda: scene.counts() == "2/2+0", 5)
+    await until(lambda: scene.counts() == "2/2+0")
     others = [await scene.waits(C, queue=2) for _ in range(2)]
     scene.now = told_s - 1.0
     with pytest.raises(NoSeat):

@@ -25,7 +25,7 @@ async def test_a_node_whose_only_model_has_a_bad_flag_ends_with_one_line(
     for changed in (dict[str, Any](), published):
         words = options(tmp_path, {MODEL: model}, llama_server=str(fake_llama), **changed)
         async with running(words, tmp_path / "log.txt") as program:
-            assert await asyncio.wait_for(program.process.wait(), 20) == 1
+            assert await asyncio.wait_for(program.process.wait(), 90) == 1
             assert program.output().splitlines()[-1] == (
                 "waypost: no model can be served: llama-server says 'error: invalid argument: --x'; "
                 f"change flags in [node.models.{MODEL}]"
@@ -47,7 +47,7 @@ async def test_a_node_key_serves_once_at_a_time(tmp_path: Path, fake_llama: Path
     async with agent(tmp_path, models, llama_server=str(fake_llama)) as node:
         words = options(tmp_path, models, llama_server=str(fake_llama))
         async with running(words, tmp_path / "second.txt") as second:
-            assert await asyncio.wait_for(second.process.wait(), 20) == 1
+            assert await asyncio.wait_for(second.process.wait(), 90) == 1
             assert second.output().splitlines()[-1] == (
                 f"waypost: --state {state}: a node with the key {node.key} runs on it already; "
                 "give this one another --state, or a --node-key of its own"
@@ -71,7 +71,7 @@ async def test_a_key_of_any_bytes_is_401(tmp_path: Path, fake_llama: Path, small
         for header in (b"Authorization: Bearer \xff", b"X-Waypost-Token: \xff.\xfe.x", b"X-Waypost-Token: \xc3\xa9"):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + header + b"\r\n\r\n")
-            answer = await asyncio.wait_for(reader.read(), 10)
+            answer = await asyncio.wait_for(reader.read(), 90)
             writer.close()
             assert answer.startswith(b"HTTP/1.1 401"), answer
         assert "Traceback" not in node.program.output()

@@ -107,7 +107,7 @@ async def test_health_metrics_and_status_say_the_same_of_memory_and_gpus(watched
 
 
 async def becomes(good: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while not await good():  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.05)
 

@@ -47,7 +47,7 @@ class Publishing:
         """The current advert after one more look."""
         before = self.looks
         advertiser.poke()
-        await until(lambda: self.looks > before, 10)
+        await until(lambda: self.looks > before)
         return current(advertiser)
 
     def stand(self, m: bool, n: bool | None = None) -> None:
@@ -81,7 +81,7 @@ async def advertising(made: Publishing, *boards: Backend) -> AsyncIterator[Adver
     advertiser = Advertiser(who, mandate, boards, folder, lambda: made.now)
     task = asyncio.create_task(advertiser.run(made.look))
     try:
-        await until(lambda: advertiser.current is not None, 10)
+        await until(lambda: advertiser.current is not None)
         yield advertiser
     finally:
         task.cancel()
@@ -109,7 +109,7 @@ async def test_another_warmth_alone_is_told_a_minute_later_and_the_advert_ends_n
         made.stand(False, True)
         made.now += 120
         assert await made.looked(advertiser) == second, "and not if it is what was said last"
-        await until(lambda: advertiser.standings[0]["state"] == "posted", 10)
+        await until(lambda: advertiser.standings[0]["state"] == "posted")
     assert (await made.operator.adverts())[-1] == second
 
 
@@ -181,7 +181,7 @@ async def test_nobody_pays_for_another_warmth_and_readers_of_every_board_agree(t
         file, paid = open_backend(made.operator.registry), open_backend(url, payer=chain.payer)
         async with advertising(made, file, paid) as advertiser:
             first = current(advertiser)
-            await until(lambda: {each["state"] for each in advertiser.standings} == {"posted"}, 30)
+            await until(lambda: {each["state"] for each in advertiser.standings} == {"posted"})
             made.stand(False)
             made.now += 61
             second = await made.looked(advertiser)
@@ -202,7 +202,7 @@ async def test_nobody_pays_for_another_warmth_and_readers_of_every_board_agree(t
 
 
 async def _newest(board: Backend, advert: Advert) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while (await adverts(board))[-1:] != [advert]:  # noqa: ASYNC110 - it is posted by and by
             await asyncio.sleep(0.05)
 
@@ -231,7 +231,7 @@ async def _posted(board: MemoryHost, *postings: Posting) -> list[str]:
     for posting in postings:
         poster.post(posting)
     task = asyncio.create_task(poster.run())
-    await asyncio.wait_for(poster.answered(), 10)
+    await asyncio.wait_for(poster.answered(), 90)
     assert poster.up_to_date
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

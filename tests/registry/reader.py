@@ -11,7 +11,7 @@ from boards import Board
 from registry.advert import Reason
 from registry.trust import Policy, Trust
 
-LIMIT_S = 30
+LIMIT_S = 90
 
 
 class Reader:

@@ -20,7 +20,7 @@ from registry.advert import MAX_ENVELOPE_BYTES, Reason
 from registry.backend import BackendError, Rejected, Unreachable, fetch_all, open_backend
 from registry.trust import Policy, Trust
 
-LIMIT_S = 30
+LIMIT_S = 90
 ROOT = Path(__file__).resolve().parents[2]
 
 

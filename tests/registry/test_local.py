@@ -16,7 +16,7 @@ from boards import WRITER, set_back
 
 from registry.backend import BackendError, fetch_all, open_backend
 
-LIMIT_S = 10
+LIMIT_S = 90
 ROOT = Path(__file__).resolve().parents[2]
 
 

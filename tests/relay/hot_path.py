@@ -17,7 +17,7 @@ from relay.wire.routes import Handler
 from relay.wire.server import Pace
 from tests.programs import until
 
-LIMIT_S = 20.0
+LIMIT_S = 90.0
 
 
 class Serving:
@@ -127,4 +127,6 @@ async def whole(inbound: Inbound) -> bytes:
 
 async def observed(serving: Serving, count: int) -> None:
     """Until so many requests have ended."""
-    await until(lambda: len(serving.observed) >= count, LIMIT_S, lambda: f"{count} ends, not {serving.observed}")
+    await until(
+        lambda: len(serving.observed) >= count, lambda: f"{count} ends, not {serving.observed}", limit_s=LIMIT_S
+    )

@@ -17,7 +17,7 @@ from relay.wire.routes import Handler
 
 LIMIT_BYTES = 4096
 NO_HANDLERS: Mapping[str, Handler] = MappingProxyType({})
-_ANSWER_LIMIT_S = 10.0
+_ANSWER_LIMIT_S = 90.0
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ async def serving(
         )
     )
     try:
-        host, port = await asyncio.wait_for(bound, 10)
+        host, port = await asyncio.wait_for(bound, 90)
         yield Served(host, port, observed)
     finally:
         stop.set()

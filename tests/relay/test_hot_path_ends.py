@@ -229,7 +229,7 @@ async def serving_somebody(port: int, times: int) -> None:
 
 async def serving_nobody(port: int) -> None:
     """Until the server has none but the connection that asks."""
-    await until(lambda: _open_at(port) == 0, LIMIT_S, lambda: "the server's end to be closed")
+    await until(lambda: _open_at(port) == 0, lambda: "the server's end to be closed", limit_s=LIMIT_S)
 
 
 def _open_at(port: int) -> int:

@@ -150,7 +150,9 @@ def test_nothing_is_left_to_the_collector(loop: str, way: Callable[[Client], Awa
                 async def go() -> None:
                     async with connected(serving.port) as client:
                         await way(client)
-                    await until(lambda: len(asyncio.all_tasks()) == idle, LIMIT_S, lambda: repr(asyncio.all_tasks()))
+                    await until(
+                        lambda: len(asyncio.all_tasks()) == idle, lambda: repr(asyncio.all_tasks()), limit_s=LIMIT_S
+                    )
 
                 idle = len(asyncio.all_tasks())
                 await go()

@@ -165,7 +165,7 @@ async def test_each_request_is_observed_once_when_it_is_done(served: Served, ses
         async with session.get(served.url + path):
             pass
     await until(
-        lambda: served.observed == [("/fine", 200), ("/broken", 500), ("unknown", 404)], 5, lambda: str(served.observed)
+        lambda: served.observed == [("/fine", 200), ("/broken", 500), ("unknown", 404)], lambda: str(served.observed)
     )
 
 

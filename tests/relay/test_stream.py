@@ -54,7 +54,7 @@ async def fetch(host: str, port: int, body: bytes, version: bytes = b"1.1") -> t
     writer.write(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
     read, orderly = bytearray(), True
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             while piece := await reader.read(65536):
                 read += piece
     except ConnectionError:

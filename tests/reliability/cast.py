@@ -97,7 +97,7 @@ class Stage:
             lines = [line for line in self.lines() if line["node"] == node and line.get("model") == model]
             return sum("body" in line for line in lines) == sum("over" in line for line in lines)
 
-        await until(over, 30, lambda: f"{node} to be left by the gateway")
+        await until(over, lambda: f"{node} to be left by the gateway")
 
     @staticmethod
     def patience() -> asyncio.Timeout:

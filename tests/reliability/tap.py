@@ -28,7 +28,7 @@ class Tap:
 
     async def answer(self, is_whole: bool) -> Answer:
         """What has come since `begin`: all of it, where it is a whole answer or the gateway has closed."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while not (answer := Answer(bytes(self._read[self._since :]))).ended and is_whole:
                 if self._closed.is_set():
                     break

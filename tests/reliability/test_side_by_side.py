@@ -58,7 +58,7 @@ async def test_who_leaves_takes_its_request_along(stage: Stage, session: aiohttp
             await response.read()
 
     asking = asyncio.create_task(ask())
-    await until(lambda: stage.tries(model) == {"left": 1}, 30)
+    await until(lambda: stage.tries(model) == {"left": 1})
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
     await stage.is_over("left", model)

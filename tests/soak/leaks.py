@@ -75,7 +75,9 @@ async def nothing_left(rough: Rough, before: Open) -> None:
     assert len(shares) == len(rough.hosts), "an engine too many, or too few"
     assert max(shares) <= _IDLE, f"engines at work for nobody: {shares}"
     opened = before.files
-    await until(lambda: not _more(rough, opened), _KEPT_S, lambda: f"what was not open before: {_more(rough, opened)}")
+    await until(
+        lambda: not _more(rough, opened), lambda: f"what was not open before: {_more(rough, opened)}", limit_s=_KEPT_S
+    )
     await tasks_as_before(before.tasks)
 
 

@@ -62,7 +62,9 @@ class Trouble:
                 os.kill(engine, signal.SIGKILL)
                 self.counts["engines killed"] += 1
         agent = host.program.pid
-        await until(lambda: bool(set(children(agent)) - set(before)), _ENGINE_S, lambda: f"{host.name}'s next engine")
+        await until(
+            lambda: bool(set(children(agent)) - set(before)), lambda: f"{host.name}'s next engine", limit_s=_ENGINE_S
+        )
 
     async def _usable(self, host: Host) -> None:
         program = self._rough.door.program

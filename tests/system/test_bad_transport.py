@@ -208,8 +208,8 @@ async def test_an_upload_that_its_client_leaves_keeps_nothing(
     async with asyncio.timeout(LIMIT_S), _connection(base) as (_, writer):
         writer.write(_head(asked, 100 * MIB) + begun + bytes(8 * MIB))
         await writer.drain()
-        await until(lambda: _spools(program) == before + 1, LIMIT_S, lambda: "the spool")
-    await until(lambda: _spools(program) == before, LIMIT_S, lambda: "the end of the spool")
+        await until(lambda: _spools(program) == before + 1, lambda: "the spool", limit_s=LIMIT_S)
+    await until(lambda: _spools(program) == before, lambda: "the end of the spool", limit_s=LIMIT_S)
     async with session.get(f"{full_stack.nodes[0].url}/health") as response:
         assert not any(model["in_flight"] for model in (await response.json())["models"].values())
     await assert_alive(session, base, endpoint)

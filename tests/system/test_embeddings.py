@@ -161,7 +161,7 @@ async def test_an_engine_killed_between_requests_is_not_noticed(tmp_path: Path) 
         os.kill(pid, signal.SIGKILL)
         (after,) = await _vectors(client, WORDS)
         assert _close(before, after)
-        await until(lambda: node.engines() not in ([], [pid]), 20, lambda: "another engine")
+        await until(lambda: node.engines() not in ([], [pid]), lambda: "another engine")
 
 
 async def test_a_chat_model_embeds_where_it_is_told_to(tmp_path: Path, weights: Path) -> None:

@@ -42,8 +42,8 @@ async def nginx(folder: Path, upstream: str) -> AsyncIterator[int]:
     words = (PROGRAM, "-p", str(folder), "-e", str(folder / "errors.txt"), "-c", str(settings))
     process = await asyncio.create_subprocess_exec(*words, stderr=asyncio.subprocess.DEVNULL)
     try:
-        await until((folder / "pid").exists, 20, lambda: "nginx")
+        await until((folder / "pid").exists, lambda: "nginx")
         yield port
     finally:
         process.terminate()
-        await asyncio.wait_for(process.wait(), 20)
+        await asyncio.wait_for(process.wait(), 90)

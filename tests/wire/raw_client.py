@@ -17,7 +17,7 @@ from typing import Any
 import h11
 import orjson
 
-LIMIT_S = 20.0
+LIMIT_S = 90.0
 _PIECE_BYTES = 64 * 1024
 _ONCE = ("content-length", "content-type", "date", "server", "transfer-encoding", "x-request-id", "connection")
 _RESET_AT_CLOSE = struct.pack("ii", 1, 0)

@@ -54,7 +54,7 @@ class Scene:
 
     async def calm(self) -> None:
         """Wait until nothing is left that belongs to a connection."""
-        await until(lambda: not self.left(), 10, lambda: f"the end of {self.left()}")
+        await until(lambda: not self.left(), lambda: f"the end of {self.left()}")
 
     def reached(self) -> list[str]:
         """What has come to the upstream since it was last asked for, but for what `assert_alive` sends."""
@@ -69,7 +69,7 @@ async def scene(folder: Path, **how: Any) -> AsyncIterator[Scene]:
     host, operator = MemoryHost("memory://", []), Operator("")
     async with upstream() as node, whole_gateway(folder, [host], ("any",), **how) as whole:
         await host.publish(operator.sign(node.key, node.url, offers=_OFFERS).to_json())
-        await until(lambda: whole.prover.proven_count == 1, 20, lambda: "the upstream's proof")
+        await until(lambda: whole.prover.proven_count == 1, lambda: "the upstream's proof")
         url = urlsplit(whole.url)
         idle = asyncio.all_tasks()
         tasks = lambda: asyncio.all_tasks() - idle - {asyncio.current_task()}  # noqa: E731

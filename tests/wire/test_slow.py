@@ -119,7 +119,7 @@ async def test_an_upstream_may_take_its_time(scene: Scene, stream: bool) -> None
     body = chat("hold", stream=stream)
     async with scene.connect() as client:
         await client.send(message(*lines("api"), f"Content-Length: {len(body)}", body=body))
-        await until(lambda: scene.upstream.words == ["hold"], 10)
+        await until(lambda: scene.upstream.words == ["hold"])
         await time_passes(scene)
         scene.upstream.go_on.set()
         answer = await client.answer("POST")
@@ -136,7 +136,7 @@ async def test_half_a_request_behind_a_long_answer_has_its_time_from_then(scene:
     body, behind = chat("hold", stream=True), posted("api", "behind")
     async with scene.connect() as client:
         await client.send(message(*lines("api"), f"Content-Length: {len(body)}", body=body) + behind[:40])
-        await until(lambda: scene.upstream.words == ["hold"], 10)
+        await until(lambda: scene.upstream.words == ["hold"])
         await time_passes(scene)
         scene.upstream.go_on.set()
         assert (await client.answer("POST")).body.endswith(b"[DONE]\n\n")
@@ -166,7 +166,7 @@ async def test_who_takes_nothing_of_its_stream_is_cut_off(tmp_path_factory: pyte
         body = chat("flood", stream=True)
         async with scene.connect(4096) as client:
             await client.send(message(*lines("api"), f"Content-Length: {len(body)}", body=body))
-            await until(lambda: scene.upstream.given_up == 1, 20, lambda: "the stream to be given up")
+            await until(lambda: scene.upstream.given_up == 1, lambda: "the stream to be given up")
         await scene.assert_alive()
 
 

@@ -18,7 +18,7 @@ from relay.wire.inbound import Inbound
 from tests.relay.wire.certificate import make_certificate
 from tests.wire.rows import CHAT, HEALTH, HOST, got, message, posted
 
-LIMIT_S = 20
+LIMIT_S = 90
 
 
 class Served:

@@ -55,7 +55,7 @@ async def test_of_two_streams_the_one_that_is_read_goes_on(scene: Scene) -> None
     seen = scene.upstream
     async with scene.connect(_SMALL_BYTES) as slow, scene.connect() as quick:
         await slow.send(flood())
-        await until(lambda: seen.paused == 1, 20, lambda: "the upstream to be paused")
+        await until(lambda: seen.paused == 1, lambda: "the upstream to be paused")
         await quick.send(flood())
         read = 0
         while read < 2 * KERNEL_BYTES:
@@ -69,9 +69,9 @@ async def test_a_reader_who_never_reads_and_leaves(scene: Scene) -> None:
     before = seen.given_up
     async with scene.connect(_SMALL_BYTES) as client:
         await client.send(flood())
-        await until(lambda: seen.paused == 1, 20, lambda: "the upstream to be paused")
+        await until(lambda: seen.paused == 1, lambda: "the upstream to be paused")
         client.reset()
-        await until(lambda: seen.given_up == before + 1, 10, lambda: "the upstream's stream to be given up")
+        await until(lambda: seen.given_up == before + 1, lambda: "the upstream's stream to be given up")
     await scene.assert_alive()
     scene.reached()
 

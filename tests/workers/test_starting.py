@@ -73,7 +73,7 @@ async def test_a_stale_socket_is_no_hindrance(tmp_path: Path) -> None:
         stale.bind(path)
     words = ["-m", "node.workers.speech", "--socket", path, "--model", str(voice)]
     async with running(words, tmp_path / "log") as program:
-        await until(lambda: _listens(path), 60, program.output)
+        await until(lambda: _listens(path), program.output)
         assert await program.stop() == 0
 
 

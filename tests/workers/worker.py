@@ -106,8 +106,8 @@ async def started(folder: Path, program: str, model: Path, **options: object) ->
     async with running(words, folder / "worker.log") as running_program:
         await until(
             lambda: socket.exists() or running_program.process.returncode is not None,
-            UP_LIMIT_S,
             running_program.output,
+            limit_s=UP_LIMIT_S,
         )
         async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket))) as session:
             yield Worker(running_program, session)

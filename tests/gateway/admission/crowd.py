@@ -64,7 +64,7 @@ class Crowd:
 
     async def has(self, name: str, value: float) -> None:
         """Wait until the gateway says so."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while await self.count(name) != value:  # noqa: ASYNC110 - it is another process that says so
                 await asyncio.sleep(0.02)
 

@@ -18,7 +18,7 @@ async def test_one_that_has_a_hundred_requests_open_gets_no_more_than_the_others
     async with crowd(tmp_path, slots=(5, 3), callers=dict(GREEDY)) as scene:
         for _ in range(100):
             scene.asks("greedy")
-        await until(lambda: scene.running == 8, 30)
+        await until(lambda: scene.running == 8)
         for n in range(39):
             scene.asks(f"c{n}")
         room = (5 + 1) + (3 + 1)
@@ -28,7 +28,7 @@ async def test_one_that_has_a_hundred_requests_open_gets_no_more_than_the_others
             done = len(scene.answers)
             for node in scene.nodes:
                 node.release()
-            await until(lambda done=done: len(scene.answers) >= done + 2, 30)
+            await until(lambda done=done: len(scene.answers) >= done + 2)
             for answer in scene.answers[done:]:
                 assert answer[1] == 200
                 if answer[0] != "greedy":
@@ -44,7 +44,7 @@ async def test_nothing_is_sent_where_all_is_full_and_a_client_that_leaves_frees_
         for _ in range(20):
             scene.asks("x")
         await scene.has("queue_waiting", 15)
-        await until(lambda: len(scene.nodes[0].running) + len(scene.nodes[0].waiting) == 5, 30)
+        await until(lambda: len(scene.nodes[0].running) + len(scene.nodes[0].waiting) == 5)
         for task in scene.tasks[10:]:
             task.cancel()
         await asyncio.gather(*scene.tasks[10:], return_exceptions=True)
@@ -93,7 +93,7 @@ async def test_where_a_full_house_has_no_queue_it_is_said_at_once_and_counts_for
     callers = {"x": {}, "y": {}, "z": {"requests_per_minute": 1}}
     async with crowd(tmp_path, "--queue-s", "0", slots=(1,), callers=callers) as scene:
         scene.asks("x"), scene.asks("y")
-        await until(lambda: len(scene.nodes[0].running) + len(scene.nodes[0].waiting) == 2, 30)
+        await until(lambda: len(scene.nodes[0].running) + len(scene.nodes[0].waiting) == 2)
         await scene.asks("z")
         (answer,) = scene.answers
         assert (answer[1], error_of(answer)["code"], error_of(answer)["type"]) == (429, "busy", "rate_limit_error")
@@ -114,7 +114,7 @@ async def test_so_many_at_once_until_the_last_byte(tmp_path: Path, stream: bool)
             scene.asks("alice", stream=stream)
         for _ in range(3):
             scene.asks("bob", stream=stream)
-        await until(lambda: scene.running == 5, 30)
+        await until(lambda: scene.running == 5)
         await asyncio.gather(scene.asks("alice"), scene.asks("bob"))
         assert [(caller, status) for caller, status, *_ in scene.answers].count(("alice", 429)) == 1
         assert [error_of(answer)["code"] for answer in scene.answers] == ["too_many_parallel"] * 2
@@ -122,7 +122,7 @@ async def test_so_many_at_once_until_the_last_byte(tmp_path: Path, stream: bool)
         await scene.all_answered()
         await scene.has("limited_in_flight", 0)
         again = scene.asks("alice", stream=stream)
-        await until(lambda: scene.running == 1, 30)
+        await until(lambda: scene.running == 1)
         scene.nodes[0].release()
         await again
         assert scene.answers[-1][1] == 200

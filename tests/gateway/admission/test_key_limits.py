@@ -78,7 +78,7 @@ async def test_limits_hold_for_all_workers_together_and_end_with_a_killed_one(tm
         clients = await exits.enter_async_context(connections(stack, program))
         url = f"{stack.base_url}/chat/completions"
         held = {worker: asyncio.create_task(_answered(client, url)) for worker, client in clients.items()}
-        await until(lambda: len(node.running) == 2, 30)
+        await until(lambda: len(node.running) == 2)
         others = await exits.enter_async_context(connections(stack, program))
         for client in others.values():
             status, headers, body = await _answered(client, url)
@@ -89,14 +89,14 @@ async def test_limits_hold_for_all_workers_together_and_end_with_a_killed_one(tm
             await held[1]
         await program.saw("worker 1 has ended")
         next_one = asyncio.create_task(_answered(others[2], url))
-        await until(lambda: len(node.served) == 3, 30)
+        await until(lambda: len(node.served) == 3)
         node.release(8)
         answers = [await held[2], await next_one]
         assert [status for status, *_ in answers] == [200, 200]
         assert answers[1][1]["x-ratelimit-limit-requests"] == "9"
         assert answers[1][1]["x-ratelimit-remaining-requests"] == "6", "what was refused is not counted"
         async with aiohttp.ClientSession() as session:
-            await until(lambda: program.output().count("worker 1: serving") == 2, 30)
+            await until(lambda: program.output().count("worker 1: serving") == 2)
             assert (await metrics(session, stack))["waypost_gateway_limited_in_flight"] == 0
 
 
@@ -111,7 +111,7 @@ async def test_an_sdk_comes_back_by_itself_when_it_was_told_to(tmp_path: Path) -
         asked = [
             asyncio.create_task(client.chat.completions.create(model="m", messages=CHAT["messages"])) for _ in range(33)
         ]
-        await until(lambda: len(node.served) == 33, 60, lambda: f"{len(node.served)} served")
+        await until(lambda: len(node.served) == 33, lambda: f"{len(node.served)} served")
         node.release(100)
         assert len(await asyncio.gather(*asked)) == 33
         assert " 429 " in program.output()

@@ -51,7 +51,7 @@ async def test_a_node_that_others_fill_is_full(said: str, full: bool) -> None:
         known = replace(known, advert=known.advert.model_copy(update={"url": node.url}))
         one, before = Candidate(known, known.advert.offers[0]), time.monotonic()
         asking = attempts.first(STREAM, ([one],), lambda to: failover.ask(STREAM, to), (ApiError,), 1.0)
-        async with asyncio.timeout(30), asking as (_, answer), answer:
+        async with asyncio.timeout(90), asking as (_, answer), answer:
             assert balance.has_room(one, before) is not full
         assert balance.has_room(one, before), "one of ours has ended, so that a slot is free"
         assert balance.in_flight == 0

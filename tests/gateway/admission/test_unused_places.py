@@ -84,9 +84,9 @@ async def test_whoever_came_back_as_it_was_told_goes_first_also_where_the_node_s
     line = places[0].line
     house.admission._promises.make("m", "x", 0.0, house.admission._clock())
     task = asyncio.create_task(attempts.find(CHAT, [[house.nodes["a"]]], ask, (ApiError,), 30.0, "x"))
-    await until(lambda: line.waiting == 1, 10)
+    await until(lambda: line.waiting == 1)
     house.end(places.pop())
-    await until(lambda: asked and line.waiting == 1, 10)
+    await until(lambda: asked and line.waiting == 1)
     assert [ticket.rank for ticket in line.everybody()] == [Rank.PROMISED]
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

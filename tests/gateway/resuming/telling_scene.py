@@ -169,7 +169,7 @@ async def scene(
             )
         )  # fmt: skip
         try:
-            url = f"http://127.0.0.1:{await asyncio.wait_for(bound, 10)}{path}"
+            url = f"http://127.0.0.1:{await asyncio.wait_for(bound, 90)}{path}"
             yield Scene(url, balance, list(players), resumed)
         finally:
             stop.set()

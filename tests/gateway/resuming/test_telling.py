@@ -145,5 +145,5 @@ async def test_a_node_that_only_mutters_has_its_time() -> None:
 async def test_a_client_that_leaves_leaves_nothing(first: list[Step], second: list[Step], seen: bytes) -> None:
     async with scene(Player("first", [first]), Player("second", [second]), keepalive_s=0.1) as made:
         assert seen in await made.stream_until(seen)
-        await until(lambda: made.balance.in_flight == 0, 10)
+        await until(lambda: made.balance.in_flight == 0)
         assert made.balance.open_circuits == 0

@@ -15,7 +15,7 @@ from registry.aleph import AlephBackend, Limits
 from tests.fakes.aleph import AlephNode
 from tests.fakes.signed import BOB
 
-LIMIT_S = 30
+LIMIT_S = 90
 TEXTS = [p.own(seq=number).to_json() for number in range(5)]
 LIES: list[dict[str, Any]] = [
     {"alter_item_content": True},

@@ -30,7 +30,7 @@ async def junk(folder: Path, honest: int, size: int) -> AsyncIterator[AlephBacke
     file.write_text("".join([await posting(number) + "\n" for number in range(honest)]))
     words = ("-m", "tests.fakes.mutant_aleph", str(file), "0", "0", str(size))
     async with running(words, folder / "host.txt") as host:
-        await until(lambda: "\n" in host.output(), 60, host.output)
+        await until(lambda: "\n" in host.output(), host.output)
         reader = AlephBackend(f"aleph+{host.output().splitlines()[0]}", None)
         yield reader
         await reader.close()

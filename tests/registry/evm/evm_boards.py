@@ -17,7 +17,7 @@ from tests.programs import running, until
 Opener = Callable[..., EvmBackend]
 SHORT = Limits(connect_s=2.0, request_s=1.0, poll_s=0.05, reread_s=0.2, receipt_s=0.5, bump_s=0.0)
 PATIENT = Limits(connect_s=2.0, request_s=10.0, poll_s=0.05, reread_s=0.2, receipt_s=30.0, bump_s=0.0)
-LIMIT_S = 20
+LIMIT_S = 90
 
 
 class Host:
@@ -49,7 +49,7 @@ async def proxy(chain: str, folder: Path) -> AsyncIterator[Host]:
         running(("-m", "tests.fakes.rpc_proxy", chain), folder / "proxy.txt") as program,
         aiohttp.ClientSession() as session,
     ):
-        await until(lambda: "\n" in program.output(), LIMIT_S, program.output)
+        await until(lambda: "\n" in program.output(), program.output, limit_s=LIMIT_S)
         yield Host(program.output().splitlines()[0], session)
 
 

@@ -126,7 +126,7 @@ def _no_authorities() -> ssl.SSLContext:
 
 async def settled(upstreams: Upstreams, shown: str) -> None:
     """Until the upstreams' counts are so."""
-    await until(lambda: repr(upstreams) == f"<Upstreams {shown}>", 20, lambda: f"{shown}, not {upstreams!r}")
+    await until(lambda: repr(upstreams) == f"<Upstreams {shown}>", lambda: f"{shown}, not {upstreams!r}")
 
 
 def run_on(loop: str) -> Run:
@@ -138,7 +138,7 @@ def run_on(loop: str) -> Run:
         async def held() -> None:
             asyncio.get_running_loop().set_exception_handler(lambda _, what: complaints.append(what))
             await scene
-            await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, 20, lambda: repr(asyncio.all_tasks()))
+            await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, lambda: repr(asyncio.all_tasks()))
             gc.collect(0)  # what was never looked at complains as it goes
 
         (uvloop.run if loop == "uvloop" else asyncio.run)(held())

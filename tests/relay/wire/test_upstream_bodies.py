@@ -98,7 +98,7 @@ def test_an_upstream_that_takes_nothing_holds_the_client_back(run: Run) -> None:
         async with scripted(script) as upstream, connections() as upstreams:
             upload = Upload(1024)
             task = asyncio.create_task(post(upstreams, upstream, upload))
-            await until(lambda: upload.given > 2, 20)
+            await until(lambda: upload.given > 2)
             before = -1
             while before < upload.given:  # until the sockets between are full
                 before = upload.given
@@ -255,7 +255,7 @@ def test_a_caller_that_leaves_lets_go_of_the_body(run: Run, stopped: str) -> Non
         async with scripted(script) as upstream, connections() as upstreams:
             upload = Upload(100_000, pace=asyncio.Semaphore(3) if stopped == "by the client" else None)
             task = asyncio.create_task(post(upstreams, upstream, upload))
-            await until(lambda: upload.given >= 3, 20)
+            await until(lambda: upload.given >= 3)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task

@@ -34,7 +34,7 @@ def test_an_answer_that_does_not_come(run: Run, said: bytes) -> None:
     async def scene() -> None:
         async with scripted(script) as upstream, connections(clock) as upstreams:
             asking = asyncio.create_task(send(upstreams, at(upstream)))
-            await until(lambda: bool(upstream.peers), 20)
+            await until(lambda: bool(upstream.peers))
             while not asking.done():  # whatever of the answer has been heard by now
                 await asyncio.sleep(0)
                 clock.passes(21)
@@ -60,7 +60,7 @@ def test_an_answer_that_stops(run: Run, flows: bool) -> None:
             source = await send(upstreams, at(upstream))
             basin = Basin()
             reading = asyncio.create_task(source.flow(basin, 7) if flows else into(basin, source, 7))
-            await until(lambda: basin.bytes == b"hello", 20)
+            await until(lambda: basin.bytes == b"hello")
             await asyncio.sleep(0)
             clock.passes(6.9)
             assert repr(upstreams) == "<Upstreams 1 busy, 0 kept>"
@@ -81,7 +81,7 @@ def test_a_stream_that_goes_on_has_no_limit(run: Run) -> None:
         await peer.say(CHUNKED)
         for number in range(10):
             await peer.say(b"1\r\nx\r\n")
-            await until(lambda: len(basin.bytes) > number, 20)  # noqa: B023
+            await until(lambda: len(basin.bytes) > number)  # noqa: B023
             clock.passes(19)
         await peer.say(b"0\r\n\r\n")
         await peer.gone()
@@ -113,7 +113,7 @@ def test_an_answer_that_nobody_reads_has_no_limit_and_little_room(run: Run) -> N
         async with scripted(script) as upstream, connections(clock) as upstreams:
             source = await send(upstreams, at(upstream))
             clock.passes(10_000)
-            await until(lambda: "paused" in repr(source._line), 20)  # type: ignore[attr-defined]
+            await until(lambda: "paused" in repr(source._line))  # type: ignore[attr-defined]
             assert source._held_bytes < 600 * 1024  # type: ignore[attr-defined]
             assert poured < 4096
             assert len(await whole(source)) == 4096 * len(_PIECE)
@@ -143,7 +143,7 @@ def test_a_full_client_holds_the_upstream_back(run: Run) -> None:
             total = 1024 * len(_PIECE)
             while len(basin.bytes) < total:
                 seen = len(basin.pieces)
-                await until(lambda: len(basin.pieces) > seen, 20)  # noqa: B023
+                await until(lambda: len(basin.pieces) > seen)  # noqa: B023
                 for _ in range(20):
                     await asyncio.sleep(0)
                 assert len(basin.pieces) <= seen + 1  # one read, and no more until there is room
@@ -173,13 +173,13 @@ def test_a_client_that_takes_nothing(run: Run, when: str) -> None:
             source = await send(upstreams, at(upstream))
             basin = Narrow() if when == "in the middle" else Basin()
             task = asyncio.create_task(source.flow(basin, 20))
-            await until(lambda: basin.asked_for_room > 0, 20)
+            await until(lambda: basin.asked_for_room > 0)
             basin.empty()
-            await until(lambda: basin.on_full is not unheeded, 20)
+            await until(lambda: basin.on_full is not unheeded)
             if when == "from the start":
                 basin.fill()
             spliced.set()
-            await until(lambda: when == "from the start" or len(basin.pieces) == 2, 20)
+            await until(lambda: when == "from the start" or len(basin.pieces) == 2)
             clock.passes(20.1)
             with pytest.raises(ConnectionAbortedError):
                 await task
