@@ -63,6 +63,9 @@ COMMANDS: Mapping[tuple[str, ...], Command] = {
     ("node", "status"): Command(
         "node.telemetry.status_config:StatusConfig", "node.telemetry.status:run", "show how a node is doing"
     ),
+    ("node", "keys"): Command(
+        "node.keys_config:KeysConfig", "node.keys:run", "make this node's keys, and print what they are"
+    ),
     ("gateway", "serve"): Command("gateway.config:GatewayConfig", "gateway.app:run", "route models to published nodes"),
     ("gateway", "key", "new"): Command("gateway.config:KeyNewConfig", "gateway.keys:run_new", "make an API key"),
     ("key", "new"): Command(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
+from relay.tls import server_context
+
 __all__ = ["CertificateError", "load"]
 
 
@@ -14,9 +16,7 @@ class CertificateError(ValueError):
 
 def load(file: Path) -> ssl.SSLContext:
     """TLS 1.2 or later with that certificate chain and private key (PEM, both in one file). Raises CertificateError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
+    context = server_context()
 
     def no_password() -> str:
         raise CertificateError(f"--tls-certificate {file}: the private key is encrypted; write it there in the clear")

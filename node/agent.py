@@ -15,9 +15,11 @@ from pathlib import Path
 from node.access import Access
 from node.api import Api, Reports, Waits
 from node.arrival import Parts
+from node.certificate import Certificate
 from node.config import NodeConfig
 from node.gpus import Gpus
 from node.hardware import Hardware
+from node.listening import listen
 from node.models import Models
 from node.offering import Offering
 from node.opening import Opener
@@ -38,13 +40,10 @@ from node.wanted import Place
 from registry.keys import NodeKey
 from relay.call import BodyLimits
 from relay.limits import Limits
-from relay.options import parse_listen
-from relay.serving import serve
 
 log = logging.getLogger("waypost.node")
 
 _RETIRE_S = 10.0
-_LINGER_S = 1.0  # what still runs by then has had its drain_s
 
 
 class StartFailed(Exception):
@@ -56,10 +55,11 @@ class Agent:
 
     def __init__(
         self, config: NodeConfig, key: NodeKey, access: Access, runtime: Path, gpus: Gpus, hardware: Hardware,
-        advertiser: Advertiser | None,
+        certificate: Certificate | None, advertiser: Advertiser | None,
     ) -> None:  # fmt: skip
         self._config = config
         self._key = key
+        self._certificate = certificate
         self._advertiser = advertiser
         self._url = ""
         self._changed = asyncio.Event()
@@ -84,7 +84,8 @@ class Agent:
     def _make_api(self, access: Access, pictures: Pictures, gpus: Gpus) -> Api:
         config, advertiser, models, pool = self._config, self._advertiser, self._models, self._pool
         limits = BodyLimits(config.body_limit_bytes, config.upload_limit_bytes)
-        well_known = WellKnown(self._key, config.public_url, lambda: advertiser.current if advertiser else None)
+        spki = self._certificate.key.spki_sha256 if self._certificate else None
+        well_known = WellKnown(self._key, config.public_url, spki, lambda: advertiser.current if advertiser else None)
         proxy = Proxy(access, models, pool, limits, Limits(head_s=config.head_s, gap_s=config.gap_s))
         further = [*well_known.routes(), *pictures.routes(), *proxy.routes()]
         return Api(self._key, access, models, pool, limits, _waits(config), self._reports(gpus), further)
@@ -144,17 +145,9 @@ class Agent:
             self._advertiser.poke()
 
     async def _listen(self, bound: asyncio.Future[str]) -> None:
-        host, port = parse_listen(self._config.listen)
-
-        def announce(bound_host: str, bound_port: int) -> None:
-            shown = f"[{bound_host}]" if ":" in bound_host else bound_host
-            bound.set_result(f"http://{shown}:{bound_port}")
-
+        tls = self._certificate.context if self._certificate else None
         try:
-            await serve(
-                self._api.app(), host, port,
-                api=self._api.endpoints(), stop=self._stop, on_ready=announce, linger_s=_LINGER_S,
-            )  # fmt: skip
+            await listen(self._api, self._config.listen, tls, self._stop, bound.set_result)
         except OSError as error:
             raise StartFailed(
                 f"cannot listen on {self._config.listen} ({error.strerror}); choose another --listen"
@@ -169,6 +162,8 @@ class Agent:
                 group.create_task(self._residency.run())
                 await self._offering.begin()
                 group.create_task(reloading.run())
+                if self._certificate is not None:
+                    group.create_task(self._certificate.run())
                 if self._advertiser is not None:
                     group.create_task(self._advertiser.run(self._offering.offered))
                 try:
@@ -256,4 +251,4 @@ def _pool_limits(config: NodeConfig) -> PoolLimits:
 
 
 def _waits(config: NodeConfig) -> Waits:
-    return Waits(config.ready_s, config.cold_s, config.keepalive_s)
+    return Waits(config.ready_s, config.cold_s, config.keepalive_s, config.quiet_s)

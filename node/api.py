@@ -17,6 +17,7 @@ from aiohttp import web
 
 from node.access import Access, Caller
 from node.engines.engine import Engine
+from node.heartbeat import beating
 from node.models import MOST_LOOKUPS, Models, Served, being_replaced
 from node.next_life import outliving
 from node.openapi import PATHS
@@ -42,12 +43,13 @@ from relay.wire.routes import Handler
 class Waits:
     """Seconds that a request waits for its model: `ready_s`, or `cold_s` for a stream of one loaded on demand.
 
-    Such a stream is kept open by a comment every `keepalive_s`.
+    Such a stream is kept open by a comment every `keepalive_s`; one whose engine says nothing yet, every `quiet_s`.
     """
 
     ready_s: float
     cold_s: float
     keepalive_s: float
+    quiet_s: float
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ class Api:
             model.tenant, share=caller.share, portion=wants, admitted=True, patience=patience
         ) as engine:
             asked_at = time.monotonic()
-            with _doubting(engine):
+            with _doubting(engine), beating(early, self.waits.quiet_s):
                 asked = await engine.ask(call)
             async with reports.throughput.observed(asked, model.name, call.endpoint.name, asked_at) as answer:
                 if answer.streamed:

@@ -16,14 +16,15 @@ from node.model_config import ModelConfig
 OF_MODELS = frozenset({"model", "models", "price", "idle_s", "start_s", "head_s", "gap_s"})
 LIVE = frozenset(
     {
-        "ram_mib", "vram_mib", "hold_s", "cold_s", "keepalive_s", "queue", "queue_s", "ready_s", "drain_s", "log_level",
+        "ram_mib", "vram_mib", "hold_s", "cold_s", "keepalive_s", "quiet_s", "queue", "queue_s", "ready_s", "drain_s",
+        "log_level",
     }
 )  # fmt: skip
 RESTART = frozenset(
     {
         "listen", "public_url", "registry", "access", "node_key", "delegate_key", "delegation", "payer_key", "region",
         "vm_hash", "state", "llama_server", "sd_server", "weights", "aleph_api", "advert_life_s", "body_limit_bytes",
-        "upload_limit_bytes",
+        "upload_limit_bytes", "tls_key", "tls_certificate",
     }
 )  # fmt: skip
 

@@ -33,12 +33,24 @@ class NodeConfig(Options):
     )
     models: dict[str, ModelConfig] = Field(default_factory=dict, description="settings per model")
     listen: str = Field(
-        default="127.0.0.1:8801", description="address to serve on", json_schema_extra={"metavar": "HOST:PORT"}
-    )
-    public_url: str | None = Field(
-        default=None, description="where gateways reach this node: https://host[:port]",
-        json_schema_extra={"metavar": "URL"},
+        default="127.0.0.1:8801", description="address to serve on, *:443 for all of them",
+        json_schema_extra={"metavar": "HOST:PORT"},
     )  # fmt: skip
+    public_url: str | None = Field(
+        default=None,
+        description="where gateways reach this node: https://host[:port] (default: its name on Aleph, if it is there)",
+        json_schema_extra={"metavar": "URL"},
+    )
+    tls_key: Path | None = Field(
+        default=None, description="serve TLS with this key, made if missing; an advert holds gateways to it",
+        json_schema_extra={"metavar": "FILE"},
+    )  # fmt: skip
+    tls_certificate: Path | None = Field(
+        default=None,
+        description="an authority's certificate for the TLS key and its chain, PEM, read again when it changes "
+        "(default: a self-signed one)",
+        json_schema_extra={"metavar": "FILE"},
+    )
     registry: tuple[str, ...] = Field(
         default=(),
         description="registry to publish on: sqlite:///FILE, aleph+https://HOST?channel=NAME "
@@ -118,6 +130,10 @@ class NodeConfig(Options):
     keepalive_s: float = Field(
         default=15.0, gt=0, description="seconds between the comments that keep such a request's connection open"
     )
+    quiet_s: float = Field(
+        default=60.0, ge=0,
+        description="seconds between the comments that keep a stream open before its first token; 0 sends none",
+    )  # fmt: skip
     advert_life_s: int = Field(
         default=3600, ge=60, le=86_400,
         description="seconds that an advert counts, renewed at half of them: more save a chain's gas, fewer than 300 "
@@ -175,8 +191,10 @@ class NodeConfig(Options):
     def _whole(self) -> NodeConfig:
         self._check_models()
         self._check_url()
-        if self.registry and self.public_url is None:
-            raise ValueError("--registry needs --public-url: an advert says where gateways reach this node")
+        if self.tls_certificate is not None and self.tls_key is None:
+            raise ValueError("--tls-certificate needs --tls-key: the key that it is for")
+        if self.tls_key is not None and (self.public_url or "").startswith("http:"):
+            raise ValueError(f"--public-url {self.public_url}: with --tls-key the node serves TLS; write https://")
         if self.registry and not self.access:
             raise ValueError(f"--registry needs --access: a published node must say who may call; {_ACCESS_FIX}")
         check_payer(self.registry, self.payer_key)

@@ -39,6 +39,7 @@ class Identity:
     node: NodeKey
     delegate: Wallet
     url: str
+    tls_spki_sha256: str | None  # of the TLS that it serves itself
     hardware: Hardware
     region: str | None
     vm_hash: str | None  # of the INSTANCE message on Aleph that made this machine
@@ -167,7 +168,7 @@ class Advertiser:
         advert = Advert(
             operator=mandate.delegation.operator, node=who.node.public, seq=self._next_seq(now), issued_at=issued,
             expires_at=min(issued + who.life_s, (warmth_of or mandate.delegation).expires_at),
-            url=who.url, tls_spki_sha256=None, offers=offers, hardware=hardware, region=who.region,
+            url=who.url, tls_spki_sha256=who.tls_spki_sha256, offers=offers, hardware=hardware, region=who.region,
             vm=Vm(platform="aleph", item_hash=who.vm_hash) if who.vm_hash else None,
         )  # fmt: skip
         self.current = sign_advert(advert, who.delegate, who.node, mandate.signed)

@@ -23,11 +23,15 @@ _BODY_LIMIT_BYTES = 4096
 
 
 class WellKnown:
-    """`url` is where this node is reached; `advert` gives the current envelope, if there is one."""
+    """`url` is where this node is reached, `tls_spki_sha256` the key of the TLS that it serves itself, if it does;
+    `advert` gives the current envelope, if there is one."""
 
-    def __init__(self, key: NodeKey, url: str | None, advert: Callable[[], Envelope | None]) -> None:
+    def __init__(
+        self, key: NodeKey, url: str | None, tls_spki_sha256: str | None, advert: Callable[[], Envelope | None]
+    ) -> None:
         self._key = key
         self._url = url
+        self._tls_spki_sha256 = tls_spki_sha256
         self._advert = advert
 
     def routes(self) -> list[web.RouteDef]:
@@ -50,5 +54,5 @@ class WellKnown:
             raise BadRequest("'gateway' must be a gateway's key.", param="gateway", code="invalid_gateway")
         if self._url is None or url != self._url:
             raise BadRequest("'url' is not this node's URL.", param="url", code="not_this_node")
-        message = challenge_message(nonce, self._url, None, gateway)
+        message = challenge_message(nonce, self._url, self._tls_spki_sha256, gateway)
         return web.json_response({"signature": self._key.sign(message)})

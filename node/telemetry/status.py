@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import sys
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -18,7 +19,10 @@ import orjson
 
 from node.telemetry.status_config import StatusConfig
 from node.telemetry.status_page import page, shown
+from node.tls_key import TlsKey
+from registry.keys import KeyFileError
 from relay.http import NODE_HEADER, make_connector, make_session, read_at_most
+from relay.tls import SpkiPin
 
 __all__ = ["StatusConfig", "run"]
 
@@ -74,10 +78,10 @@ def _session() -> aiohttp.ClientSession:
 
 async def _ask(session: aiohttp.ClientSession, config: StatusConfig) -> tuple[int, dict[str, Any], str | None]:
     """The status, the body and the node's key. Raises Unreachable."""
-    url = f"{config.url}/health"
+    url, tls = f"{config.where}/health", _tls(config.tls_key)
     try:
         async with asyncio.timeout(config.answer_s):
-            async with session.get(url, allow_redirects=False) as response:
+            async with session.get(url, allow_redirects=False, ssl=tls) as response:
                 body = await read_at_most(response, _ANSWER_LIMIT_BYTES)
     except TimeoutError as error:
         raise Unreachable(f"{url} did not answer within {config.answer_s:g} s; is --url right?") from error
@@ -87,6 +91,14 @@ async def _ask(session: aiohttp.ClientSession, config: StatusConfig) -> tuple[in
     if health is None:
         raise Unreachable(f"{url} answers {response.status}, and not as a node does; is --url right?")
     return response.status, health, response.headers.get(NODE_HEADER)
+
+
+def _tls(key: Path | None) -> SpkiPin | bool:
+    """Whom to take for the node. Raises Unreachable."""
+    try:
+        return SpkiPin(bytes.fromhex(TlsKey.load(key).spki_sha256)) if key else True
+    except KeyFileError as error:
+        raise Unreachable(f"--tls-key {error}") from error
 
 
 def _health(body: bytes) -> dict[str, Any] | None:
@@ -115,7 +127,7 @@ def _why(error: Exception) -> str:
 def _text(config: StatusConfig, health: dict[str, Any], node: str | None) -> str:
     if config.json_:  # in ASCII: what a stranger wrote must not steer the terminal
         return json.dumps(health, indent=None if config.watch else 2)
-    return page(health, config.url, node)
+    return page(health, config.where, node)
 
 
 def _redrawn(text: str) -> str:
