@@ -20,9 +20,10 @@ __all__ = ["KeysConfig", "run"]
 
 
 def run(config: KeysConfig) -> int:
-    """Print one JSON object. Returns the exit status."""
+    """Print one JSON object, or what one of its names means. Returns the exit status."""
     try:
-        print(json.dumps(keys(config, socket.gethostname())))
+        found = keys(config, socket.gethostname())
+        print(json.dumps(found) if config.only is None else found[config.only] or "")
     except (KeyFileError, ValueError, OSError) as error:
         print(f"waypost: {error}", file=sys.stderr)
         return 1

@@ -6,6 +6,7 @@ Imports nothing heavier than pydantic, so that `--help` is quick. Not here: the 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -16,6 +17,9 @@ from relay.options import state_folder
 class KeysConfig(Options):
     """Options of `waypost node keys`."""
 
+    only: Literal["node", "delegate", "tls_spki_sha256", "public_url", "vm_hash", "delegation", "version"] | None = (
+        Field(default=None, description="print one of them alone, for a script", json_schema_extra={"metavar": "NAME"})
+    )
     state: Path = Field(
         default_factory=state_folder, description="the node's folder for keys (default: $XDG_STATE_HOME/waypost)",
         json_schema_extra={"metavar": "DIR"},

@@ -62,6 +62,14 @@ def test_without_a_tls_key_there_is_none(tmp_path: Path) -> None:
     assert not (tmp_path / "tls.key").exists()
 
 
+def test_one_of_them_can_be_had_alone(tmp_path: Path) -> None:
+    whole = _keys(tmp_path, "--state", "made")
+    for name in ("delegate", "node", "version"):
+        done = run(tmp_path, "node", "keys", "--state", "made", "--only", name)
+        assert (done.status, done.out) == (0, f"{whole[name]}\n")
+    assert run(tmp_path, "node", "keys", "--state", "made", "--only", "public_url").out == "\n"
+
+
 def test_on_an_aleph_instance_it_knows_its_name(tmp_path: Path) -> None:
     host = base64.b32encode(bytes(32)).decode().lower().rstrip("=")
     found = keys(KeysConfig(state=tmp_path), host)
