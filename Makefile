@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PROCESSES ?= 3
 
 .PHONY: help environment environment-all environment-dev up test kill-test busy-test soak gpu-test chain aleph-node \
-  bench-registry bench-gas bench-endpoints bench-footprint bench-switching bench-relay bench-llama bench-resuming bench-balance lint wheel clean
+  bench-registry bench-gas bench-endpoints bench-footprint bench-switching bench-relay bench-llama bench-resuming bench-balance bench-sizing image image-test image-repeat container-test lint wheel clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,22 @@ chain: environment ## a chain of one's own to try an EVM registry on: anvil on 1
 aleph-node: environment-dev ## a stand-in for a node of the Aleph network, on 127.0.0.1:4024
 	@.venv/bin/python -m tests.fakes.aleph_node --port 4024 --db .aleph-node.db $(ARGS)
 
+image: environment-dev ## build the VM image into image/ (as root); ARGS="--bake FILE" puts weights in
+	@scripts/vm_tools.sh
+	@.venv/bin/waypost deploy image $(ARGS)
+
+image-test: environment-dev ## build the VM image with the demo model, boot it twice in QEMU, chat with it through a gateway here
+	@scripts/vm_tools.sh
+	@.venv/bin/python -m tests.vm.image_test $(ARGS)
+
+image-repeat: environment-dev ## build the VM image twice from one package cache: one digest
+	@scripts/vm_tools.sh
+	@.venv/bin/python -m tests.vm.image_repeat $(ARGS)
+
+container-test: environment-dev ## build the container images (as root) and run docker-compose.yml's services to a chat; ARGS=--kept keeps layers
+	@scripts/container_tools.sh
+	@.venv/bin/python -m tests.container.container_test $(ARGS)
+
 bench-registry: environment-dev ## what reading a registry costs; ARGS="1000 10000" are counts of adverts
 	@.venv/bin/python -m bench.registry $(ARGS)
 
@@ -75,6 +91,9 @@ bench-balance: environment-dev ## which node is asked: time to first token and p
 
 bench-llama: environment-dev ## what node and gateway cost before a real llama-server; ARGS="--pairs 5 --streams 1,8,16"
 	@.venv/bin/python -m bench.llama $(ARGS)
+
+bench-sizing: environment-dev ## what common models take on common GPUs, by the node's estimate
+	@.venv/bin/python -m bench.sizing $(ARGS)
 
 lint: environment-all ## linter, formatter, type checker
 	.venv/bin/python -m ruff check .

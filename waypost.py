@@ -82,6 +82,9 @@ COMMANDS: Mapping[tuple[str, ...], Command] = {
     ("registry", "curate"): Command("registry.commands:Curate", "registry.commands:run_curate", "publish a list"),
     ("registry", "create"): Command("registry.commands:Create", "registry.commands:run_create", "put one on a chain"),
     ("registry", "post"): Command("registry.commands:Post", "registry.commands:run_post", "post an envelope unchecked"),
+    ("deploy", "image"): Command(
+        "deploy.image_config:ImageConfig", "deploy.image:run", "build the disk image of a node's VM"
+    ),
 }
 GROUPS: Mapping[tuple[str, ...], str] = {
     ("node",): "the agent beside a GPU",
@@ -89,6 +92,7 @@ GROUPS: Mapping[tuple[str, ...], str] = {
     ("gateway", "key"): "API keys of a gateway",
     ("key",): "operators' wallet keys",
     ("registry",): "what nodes claim",
+    ("deploy",): "build a VM image, start it on Aleph Cloud",
 }
 
 

@@ -2,8 +2,9 @@
 
 A recipe is a folder beside this file: the release and its hash, the arguments for cmake, patches. pip's own cache does
 not know with which arguments, patches and CPU a wheel was built, so built wheels are kept in
-`~/.cache/waypost/wheels/<key>/`. With `WAYPOST_CUDA=1` llama-server is another one, for NVIDIA's GPUs (cuda). Nothing
-is installed here.
+`~/.cache/waypost/wheels/<key>/`. With `WAYPOST_CUDA=1` llama-server is another one, for NVIDIA's GPUs (cuda). With
+`WAYPOST_PORTABLE=1` it runs on any x86-64 processor, and picks the code for the one it finds: for what is built here
+and run elsewhere, such as images. Nothing is installed here.
 """
 
 from __future__ import annotations
@@ -27,6 +28,13 @@ from progress import StepFailed, leave_on_signals, run_shown
 
 SOURCES = {"llama": "llama.cpp", "sd": "stable-diffusion.cpp"}
 JOB_MIB = 1536  # what one compiler takes at most
+# One library for each generation of processors, of which llama-server loads the best that runs. GPU code then is a
+# library of its own too, and left out where its driver is missing.
+PORTABLE = ("-DGGML_NATIVE=OFF", "-DGGML_BACKEND_DL=ON", "-DGGML_CPU_ALL_VARIANTS=ON")
+
+
+class WrongWish(Exception):
+    """One line: which variable cannot be taken, and what to write."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +58,23 @@ class Recipe:
 
     @property
     def cmake_args(self) -> str:
-        """The recipe's, what CUDA takes, then the user's own (`CMAKE_ARGS=-DGGML_VULKAN=ON make up`)."""
+        """The recipe's, what CUDA and other processors take, the user's own (`CMAKE_ARGS=-DGGML_VULKAN=ON make up`)."""
         for_cuda = cuda.cmake_args() if self.with_cuda else []
+        for_any = PORTABLE if self.portable else ()
         own = os.environ.get("CMAKE_ARGS", "")
-        return " ".join([*_lines(self._folder / "cmake-args.txt"), *for_cuda, own]).strip()
+        return " ".join([*_lines(self._folder / "cmake-args.txt"), *for_any, *for_cuda, own]).strip()
 
     @property
     def with_cuda(self) -> bool:
         return self.name == "llama" and cuda.wanted()
+
+    @property
+    def portable(self) -> bool:
+        """Raises WrongWish for a value that could mean either."""
+        word = os.environ.get("WAYPOST_PORTABLE", "")
+        if word not in ("", "0", "1"):
+            raise WrongWish(f"WAYPOST_PORTABLE is {word!r}; write 1 to build for any x86-64 processor, or unset it")
+        return self.name == "llama" and word == "1"
 
     @property
     def patches(self) -> list[Path]:
@@ -90,7 +107,8 @@ def wheel_folder(recipe: Recipe) -> Path:
 def wheel_key(recipe: Recipe) -> str:
     """Names everything that decides what the compiler makes: 16 hex digits."""
     digest = hashlib.sha256()
-    for part in (recipe.pin, recipe.cmake_args, platform.machine(), "".join(platform.libc_ver()), _cpu_flags()):
+    cpu = "any" if recipe.portable else _cpu_flags()
+    for part in (recipe.pin, recipe.cmake_args, platform.machine(), "".join(platform.libc_ver()), cpu):
         digest.update(part.encode() + b"\0")
     if recipe.with_cuda:
         digest.update(cuda.release().encode() + b"\0")
@@ -174,7 +192,7 @@ def main() -> int:
         found = {"key": wheel_key, "find": find_wheel, "build": ensure_wheel}[options.command](recipe)
     except StepFailed:
         return 1
-    except cuda.CudaMissing as error:
+    except (cuda.CudaMissing, WrongWish) as error:
         print(f"waypost: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

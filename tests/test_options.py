@@ -61,8 +61,11 @@ def test_lists_flags_and_numbers_can_stand_anywhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("toml", "said"),
     [
-        ("listen = 1", "waypost.toml: unknown key 'listen'; the tables are [gateway], [key], [node], [registry], [up]"),
-        ("[gatway]\nopen = true", "waypost.toml: unknown key 'gatway'; the tables are [gateway],"),
+        (
+            "listen = 1",
+            "waypost.toml: unknown key 'listen'; the tables are [deploy], [gateway], [key], [node], [registry], [up]",
+        ),
+        ("[gatway]\nopen = true", "waypost.toml: unknown key 'gatway'; the tables are [deploy], [gateway],"),
         ("[gateway]\nlisen = 'x'", "waypost.toml: [gateway] has no option 'lisen'; it knows allow_private, api_keys,"),
         ("[node]\nmodle = 'x'", "waypost.toml: [node] has no option 'modle'; it knows access,"),
         ("[registry]\nregistry = 7", "--registry: "),

@@ -25,7 +25,7 @@ RECIPES = {"llama": "llama-cpp-python", "sd": "stable-diffusion-cpp-python"}
 def wheel(
     command: str, recipe: str = "llama", env: Mapping[str, str | Path] | None = None, scripts: Path = SCRIPTS
 ) -> subprocess.CompletedProcess[str]:
-    clean = {**os.environ, "CMAKE_ARGS": "", "WAYPOST_CUDA": ""}
+    clean = {**os.environ, "CMAKE_ARGS": "", "WAYPOST_CUDA": "", "WAYPOST_PORTABLE": ""}
     merged = {**clean, **{name: str(value) for name, value in (env or {}).items()}}
     words = [sys.executable, scripts / "wheels.py", command, recipe]
     return subprocess.run(words, env=merged, cwd=ROOT, capture_output=True, text=True, timeout=240)
@@ -61,7 +61,12 @@ def program(file: Path, words: str) -> None:
 
 
 def cmake_args(env: Mapping[str, str | Path]) -> str:
-    merged = {**os.environ, "CMAKE_ARGS": "", **{name: str(value) for name, value in env.items()}}
+    merged = {
+        **os.environ,
+        "CMAKE_ARGS": "",
+        "WAYPOST_PORTABLE": "",
+        **{name: str(value) for name, value in env.items()},
+    }
     words = "import wheels; print(wheels.Recipe('llama').cmake_args)"
     return subprocess.check_output([sys.executable, "-c", words], env=merged, cwd=SCRIPTS, text=True, timeout=240)
 
@@ -110,6 +115,33 @@ def test_a_build_with_cuda_without_its_compiler_is_one_line(
 def test_cuda_is_wanted_or_not() -> None:
     done = wheel("key", env={"WAYPOST_CUDA": "yes"})
     line = "waypost: WAYPOST_CUDA is 'yes'; write 1 to build llama-server with CUDA, or unset it\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", line)
+
+
+PORTABLE = {"WAYPOST_PORTABLE": "1"}
+
+
+def test_a_portable_build_is_another_wheel_and_the_same_on_every_processor(tmp_path: Path) -> None:
+    copy = shutil.copytree(SCRIPTS, tmp_path / "scripts")
+    portable = wheel("key", env=PORTABLE).stdout
+    assert re.fullmatch(r"[0-9a-f]{16}\n", portable)
+    assert portable != wheel("key").stdout
+    assert wheel("key", "sd", PORTABLE).stdout == wheel("key", "sd").stdout
+    text = (copy / "wheels.py").read_text()
+    (tmp_path / "cpuinfo").write_text("flags : sse2\n")
+    (copy / "wheels.py").write_text(text.replace("/proc/cpuinfo", str(tmp_path / "cpuinfo")))
+    assert wheel("key", env=PORTABLE, scripts=copy).stdout == portable
+    assert wheel("key", scripts=copy).stdout != wheel("key").stdout
+
+
+def test_a_portable_build_can_be_one_for_gpus(cuda: dict[str, str | Path]) -> None:
+    args = cmake_args({**cuda, **PORTABLE})
+    assert " -DGGML_NATIVE=OFF -DGGML_BACKEND_DL=ON -DGGML_CPU_ALL_VARIANTS=ON -DGGML_CUDA=ON " in args
+
+
+def test_portable_is_wanted_or_not() -> None:
+    done = wheel("key", env={"WAYPOST_PORTABLE": "yes"})
+    line = "waypost: WAYPOST_PORTABLE is 'yes'; write 1 to build for any x86-64 processor, or unset it\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", line)
 
 
