@@ -85,6 +85,23 @@ COMMANDS: Mapping[tuple[str, ...], Command] = {
     ("deploy", "image"): Command(
         "deploy.image_config:ImageConfig", "deploy.image:run", "build the disk image of a node's VM"
     ),
+    ("deploy", "aleph"): Command(
+        "deploy.aleph.config:UpConfig", "deploy.aleph.up:run", "a node on a new machine on Aleph"
+    ),
+    ("deploy", "offers"): Command(
+        "deploy.aleph.config:OffersConfig",
+        "deploy.aleph.offers:run",
+        "machines that can be had on Aleph, and their price",
+    ),
+    ("deploy", "status"): Command(
+        "deploy.aleph.config:StatusConfig", "deploy.aleph.status:run", "what a deployment has come to"
+    ),
+    ("deploy", "logs"): Command(
+        "deploy.aleph.config:LogsConfig", "deploy.aleph.logs:run", "what a deployed node writes"
+    ),
+    ("deploy", "destroy"): Command(
+        "deploy.aleph.config:DestroyConfig", "deploy.aleph.destroy:run", "end a deployment and what it costs"
+    ),
 }
 GROUPS: Mapping[tuple[str, ...], str] = {
     ("node",): "the agent beside a GPU",

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests of networks and of restarts take, unless it is already there, as Debian's packages: `ip` and
+# Installs what the tests of networks, restarts and deployments take, unless it is already there, as Debian's packages: `ip` and
 # `tc` (iproute2) and iptables for hosts in network namespaces, HAProxy before two gateways, faketime for clocks that
-# differ. Where one cannot be had it says why, and its tests are skipped.
+# differ, sshd and ssh for machines that are deployed to. Where one cannot be had it says why, and its tests are skipped.
 set -uo pipefail
 
 PATH=$PATH:/usr/sbin:/sbin
@@ -12,10 +12,12 @@ main() {
   package iptables iptables
   package haproxy haproxy
   package faketime faketime
+  package sshd openssh-server
+  package ssh openssh-client
 }
 
-# package PROGRAM PACKAGE: what goes wrong is told, and the others follow all the same. Debian would start HAProxy as a
-# service too, but for RUNLEVEL.
+# package PROGRAM PACKAGE: what goes wrong is told, and the others follow all the same. Debian would start some
+# as services too, but for RUNLEVEL.
 package() {
   local why
   command -v "$1" >/dev/null && return

@@ -180,11 +180,11 @@ async def test_limits_signatures_and_hashes(node: AlephNode) -> None:
 
 
 async def test_what_is_too_long_to_go_inline_is_stored_beside(node: AlephNode) -> None:
-    item_hash, status = await post(node, "x" * 60_000)
+    item_hash, status = await post(node, "x" * 250_000)
     assert status is MessageStatus.PROCESSED
     _, page = await get(node, f"/api/v0/messages.json?hashes={item_hash}")
     assert (page["messages"][0]["item_type"], page["messages"][0]["item_content"]) == ("storage", None)
-    assert page["messages"][0]["content"]["content"] == "x" * 60_000
+    assert page["messages"][0]["content"]["content"] == "x" * 250_000
 
 
 async def test_pages_and_cursors_cover_everything_once_newest_first(node: AlephNode) -> None:

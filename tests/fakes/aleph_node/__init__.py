@@ -10,7 +10,8 @@ Where an answer may surprise: only `"sync": true` gets 200 or 422; without it a 
 formed, and `GET /api/v0/messages/{hash}` says later how it went. A message that is not well formed gets 422 and
 a bare text.
 
-Not here: payment, chains that are not Ethereum's, IPFS, confirmations on a chain (nothing is ever `confirmed`).
+Machines and files paid by credits are priced and refused as on a real node (credits.py). Not here: other ways of
+payment, chains that are not Ethereum's, IPFS, confirmations on a chain (nothing is ever `confirmed`).
 
 How to break it at run time: `POST /_control` with a JSON object, `GET /_control` for counters (see control.py for
 actions and misbehaviour.py for every setting). Neither they nor what peers send each other suffer from the

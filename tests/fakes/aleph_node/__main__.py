@@ -17,6 +17,7 @@ from tests.fakes.aleph_node.control import Control
 from tests.fakes.aleph_node.misbehaviour import Misbehaviour, Settings
 from tests.fakes.aleph_node.node import Node
 from tests.fakes.aleph_node.store import Store
+from tests.fakes.holding import Holding
 
 _BODY_LIMIT_BYTES = 64 * 2**20
 
@@ -31,9 +32,9 @@ async def _serve(options: argparse.Namespace) -> None:
     node = Node(Store(options.db), Misbehaviour(Settings.model_validate(dict(options.set))))
     if options.load:
         node.load(options.load, options.trust_load)
-    control = Control(node)
-    app = web.Application(client_max_size=_BODY_LIMIT_BYTES, middlewares=[control.middleware])
-    app.add_routes([*Api(node).routes(), *control.routes()])
+    control, holding = Control(node), Holding()
+    app = web.Application(client_max_size=_BODY_LIMIT_BYTES, middlewares=[control.middleware, holding.middleware])
+    app.add_routes([*Api(node).routes(), *control.routes(), *holding.routes()])
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, options.host, options.port)

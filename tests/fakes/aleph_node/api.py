@@ -10,11 +10,13 @@ from typing import Any
 from aiohttp import web
 from pydantic import ValidationError
 
+from tests.fakes.aleph_node.credits import AGGREGATES, OWNER
 from tests.fakes.aleph_node.files import Files
 from tests.fakes.aleph_node.message import Malformed, typed_content
 from tests.fakes.aleph_node.misbehaviour import Place
 from tests.fakes.aleph_node.node import Node
 from tests.fakes.aleph_node.posts import Posts
+from tests.fakes.aleph_node.prices import Prices
 from tests.fakes.aleph_node.query import Query, encode_cursor, read_query, where
 from tests.fakes.aleph_node.store import Status
 
@@ -30,6 +32,7 @@ class Api:
         self._node = node
         self._posts = Posts(node)
         self._files = Files(node)
+        self._prices = Prices(node)
         self._repeated: set[str] = set()
 
     def routes(self) -> list[web.RouteDef]:
@@ -39,6 +42,7 @@ class Api:
             web.post("/api/v0/p2p/pubsub/pub", self.publish_deprecated),
             web.post("/api/v0/storage/add_json", self.add_json),
             *self._files.routes(),
+            *self._prices.routes(),
             web.get("/api/v0/messages.json", self.list_messages),
             web.get("/api/v0/messages/page/{page}.json", self.list_messages),
             web.get("/api/v0/messages/{item_hash}", self.one_message),
@@ -124,6 +128,8 @@ class Api:
         address = request.match_info["address"]
         keys = request.query["keys"].split(",") if "keys" in request.query else None
         found = {} if self._node.misbehaviour.settings.withhold_all else self._node.store.aggregates(address)
+        if address == OWNER and not self._node.misbehaviour.settings.withhold_all:
+            found = {**AGGREGATES, **found}
         data = {key: value for key, value in found.items() if keys is None or key in keys}
         if not data:
             raise web.HTTPNotFound(text="No aggregate found for this address")

@@ -7,8 +7,12 @@
   "drop_sockets": true  break every open socket off (setting `answer` to "away" for all does so too)
   "peer": URL           link with another node (both ways) and exchange what there is
   "publish": {message}  take a message as if a peer had sent it
+  "credits": {ADDRESS: AMOUNT}   what these addresses have to pay with
+  "prices": FACTOR      every price is this many times the list's
 `GET /_control` (and the answer to a POST): {"requests": {"GET /api/v0/messages.json": 3, ...}, "served": 3 (their
-sum), "sockets_open", "sockets_opened", "socket_messages" (sent), "messages" (in the store), "settings": {...}}
+sum), "sockets_open", "sockets_opened", "socket_messages" (sent), "messages" (in the store), "settings": {...},
+"charged": {"INSTANCE 0x...": 1, ...} (how often a message was taken that is paid by credits)}
+Faults of single requests: tests/fakes/holding.py.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import Any
 
 from aiohttp import web
@@ -57,6 +62,7 @@ class Control:
                 "sockets_opened": sockets.opened - self._sockets_before[0],
                 "socket_messages": sockets.sent - self._sockets_before[1],
                 "messages": self._node.store.count(EVERYTHING),
+                "charged": dict(self._node.credits.charges),
                 "settings": self._node.misbehaviour.settings.model_dump(mode="json"),
             }
         )
@@ -112,6 +118,10 @@ class Control:
             self._node.sockets.cut()
         if actions["peer"]:
             self._node.greet(actions["peer"], back=True)
+        for owner, amount in (actions["credits"] or {}).items():
+            self._node.credits.grant(owner, amount)
+        if actions["prices"] is not None:
+            self._node.credits.factor = Decimal(str(actions["prices"]))
         if actions["publish"]:
             await self._publish(actions["publish"])
 
@@ -135,7 +145,7 @@ class Control:
         return _plain(answer)
 
 
-_ACTIONS = ("reset", "reset_counts", "settle", "drop_sockets", "peer", "publish")
+_ACTIONS = ("reset", "reset_counts", "settle", "drop_sockets", "peer", "credits", "prices", "publish")
 
 
 def _plain(answer: Answer) -> web.Response:

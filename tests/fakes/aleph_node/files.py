@@ -1,4 +1,4 @@
-"""Files: uploaded with the STORE message that pays for them, and sent as they are. Not here: IPFS.
+"""Files: uploaded with the STORE message that pays for them, and sent as they are. IPFS differs in its hashes alone.
 
 As on a real node a raw file has no validator and knows no ranges, and is compressed for whoever takes that.
 """
@@ -10,9 +10,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import BodyPartReader, web
+from aleph_cid import compute_cid
 from pydantic import ValidationError
 
-from tests.fakes.aleph_node.message import Envelope, Malformed, Refused, read_content, read_envelope
+from tests.fakes.aleph_node.message import Code, Envelope, Malformed, Refused, read_content, read_envelope
 from tests.fakes.aleph_node.rules import check_signature
 from tests.fakes.aleph_node.store import Status
 
@@ -32,6 +33,7 @@ class Files:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.post("/api/v0/storage/add_file", self.add),
+            web.post("/api/v0/ipfs/add_file", self.add),
             web.get("/api/v0/storage/raw/{item_hash}", self.raw),
         ]
 
@@ -43,7 +45,8 @@ class Files:
                 parts[part.name] = bytes(await part.read())
         if "file" not in parts:
             raise web.HTTPUnprocessableEntity(text="Missing 'file' in multipart form.")
-        file_hash = hashlib.sha256(parts["file"]).hexdigest()
+        ipfs = "/ipfs/" in request.path
+        file_hash = compute_cid(parts["file"]) if ipfs else hashlib.sha256(parts["file"]).hexdigest()
         metadata = _metadata(parts.get("metadata"))
         if metadata is None and len(parts["file"]) > _UNSIGNED_LIMIT_BYTES:
             raise web.HTTPRequestEntityTooLarge(max_size=_UNSIGNED_LIMIT_BYTES, actual_size=len(parts["file"]))
@@ -53,6 +56,9 @@ class Files:
         if metadata is None:
             return web.json_response({"status": "success", "hash": file_hash})
         status = await self._node.publish(metadata["message"])
+        known = self._node.store.status(metadata["message"]["item_hash"])
+        if status is Status.REJECTED and known is not None and known["error_code"] == Code.CREDIT_INSUFFICIENT:
+            raise web.HTTPPaymentRequired
         return web.json_response({"status": "success", "hash": file_hash}, status=_HTTP[status])
 
     async def raw(self, request: web.Request) -> web.Response:

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from tests.fakes.aleph_node.credits import Credits
 from tests.fakes.aleph_node.message import Code, Envelope, Later, Message, Refused, complete, read_envelope
 from tests.fakes.aleph_node.misbehaviour import Misbehaviour
 from tests.fakes.aleph_node.peer import Peer
-from tests.fakes.aleph_node.rules import check_message, check_signature, targets
+from tests.fakes.aleph_node.rules import check_image, check_message, check_signature, targets
 from tests.fakes.aleph_node.sockets import Sockets
 from tests.fakes.aleph_node.store import EVERYTHING, Status, Store
 
@@ -21,6 +22,7 @@ class Node:
 
     def __init__(self, store: Store, misbehaviour: Misbehaviour) -> None:
         self.store = store
+        self.credits = Credits(store)
         self.misbehaviour = misbehaviour
         self.sockets = Sockets(store, misbehaviour)
         self.url = ""
@@ -84,6 +86,9 @@ class Node:
             check_signature(envelope)
             message = complete(envelope, self.store.file)
             check_message(message, self.store, self.misbehaviour.settings.strict_case)
+            if self.credits.counted:
+                check_image(message, self.store)
+                self.credits.check(message)
         except Later:
             self.store.mark(envelope.item_hash, Status.PENDING, raw)
             return Status.PENDING
@@ -91,6 +96,7 @@ class Node:
             self.store.mark(envelope.item_hash, Status.REJECTED, raw, why.code, why.details)
             return Status.REJECTED
         await self._apply(message)
+        self.credits.charge(message)
         return Status.PROCESSED
 
     def _is_known(self, envelope: Envelope) -> bool:

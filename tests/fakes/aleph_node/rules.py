@@ -24,6 +24,9 @@ class Known(Protocol):
     def blob(self, item_hash: str) -> bytes | None:
         """A file that is here."""
 
+    def machines_from(self, image: str) -> list[str]:
+        """The item hashes of machines whose disk is made from a stored file."""
+
     def elements(self, owner: str, key: str) -> list[str]:
         """The item hashes of the messages that make up an aggregate."""
 
@@ -50,6 +53,19 @@ def check_message(message: Message, known: Known, strict_case: bool) -> None:
         )
     if message.type == "FORGET":
         _check_forgettable(message, known, strict_case)
+
+
+def check_image(message: Message, known: Known) -> None:
+    """A machine's disk is made from a file that was stored before, and holds all of it. Raises Later, Refused."""
+    if message.type != "INSTANCE":
+        return
+    rootfs = message.content["rootfs"]
+    stored = known.message(str(rootfs["parent"]["ref"]))
+    if stored is None or stored.type != "STORE":
+        raise Later(Code.VM_VOLUME_NOT_FOUND, rootfs["parent"]["ref"])
+    size = len(known.blob(str(stored.content["item_hash"])) or b"")
+    if rootfs["size_mib"] * 2**20 < size:
+        raise Refused(Code.VM_VOLUME_TOO_SMALL, {"parent_size": size, "volume_size": rootfs["size_mib"] * 2**20})
 
 
 def targets(message: Message, known: Known) -> list[str]:
@@ -98,6 +114,8 @@ def _check_forgettable(message: Message, known: Known, strict_case: bool) -> Non
         target = known.message(item_hash)
         if target is None:
             continue
+        if target.type == "STORE" and known.machines_from(item_hash):
+            raise Refused(Code.FORGET_NOT_ALLOWED, {"file": item_hash, "by": "vm"})
         if target.type == "FORGET":
             raise Refused(Code.FORGET_FORGET, {"message": item_hash})
         if target.sender != message.sender and not _may_act(message.sender, target.owner, target, known, strict_case):

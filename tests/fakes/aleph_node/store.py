@@ -145,6 +145,17 @@ class Store:
     def elements(self, owner: str, key: str) -> list[str]:
         return [row["item_hash"] for row in self._elements(owner) if row["content_key"] == key]
 
+    def charged(self, owner: str) -> list[Message]:
+        """What an owner pays for: machines and files that are not forgotten."""
+        rows = self._db.execute(
+            f"SELECT {_FIELDS} FROM messages WHERE type IN ('INSTANCE', 'STORE') AND lower(owner) = ?", (owner.lower(),)
+        )
+        return [_message(row) for row in rows]
+
+    def machines_from(self, image: str) -> list[str]:
+        rows = self._db.execute("SELECT item_hash, content FROM messages WHERE type = 'INSTANCE'").fetchall()
+        return [row[0] for row in rows if json.loads(row[1])["rootfs"]["parent"]["ref"] == image]
+
     def keep_file(self, item_hash: str, text: str) -> None:
         self._db.execute("INSERT OR IGNORE INTO files VALUES (?, ?)", (item_hash, text))
 
