@@ -1,0 +1,1 @@
+"""The walk-through of docs/operators.md, run as it stands."""
