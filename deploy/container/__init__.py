@@ -1,0 +1,1 @@
+"""What the container images run beside Waypost itself. Imports the standard library alone."""

@@ -1,0 +1,1 @@
+"""The container images: what the Dockerfile and docker-compose.yml say, and, by `make container-test`, what they do."""
