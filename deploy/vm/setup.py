@@ -147,7 +147,7 @@ def _check_config(text: bytes, places: Places) -> None:
     with tempfile.TemporaryDirectory(prefix="waypost-setup-") as folder:
         file = Path(folder) / CONFIG
         file.write_bytes(text)
-        for made in (Path(folder), file):
+        for made in (file, Path(folder)):  # while the folder is still ours, nothing in it can be another file
             shutil.chown(made, places.user)
         _as_agent(places, "-c", _CHECK, str(file))
 
@@ -192,13 +192,18 @@ def _text(file: Path) -> bytes | None:
 
 
 def _replace(target: Path, text: bytes, places: Places) -> None:
-    """In one step: whoever reads finds the old file or the new one."""
+    """In one step: whoever reads finds the old file or the new one.
+
+    The state folder is the agent's own, which could put a link there meanwhile: so it is the open file that is given
+    away, never a name.
+    """
     fresh = target.with_name(f".{target.name}.new")
     fresh.unlink(missing_ok=True)
-    mode, owner = (0o640, "root") if target == places.config else (0o600, places.user)
+    mode = 0o640 if target == places.config else 0o600
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         if os.geteuid() == 0:
-            shutil.chown(fresh, owner, places.user)
+            user = pwd.getpwnam(places.user)
+            os.fchown(file.fileno(), 0 if target == places.config else user.pw_uid, user.pw_gid)
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -86,12 +86,12 @@ def _draft(target: Path, content: bytes, uid: int, gid: int, places: Places) -> 
     draft.unlink(missing_ok=True)
     ours = target.parent == places.etc
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        if os.geteuid() == 0:
+            os.fchown(file.fileno(), 0 if ours else uid, gid)  # never by name: the folder is not ours
+        os.fchmod(file.fileno(), 0o640 if ours else 0o600)
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    if os.geteuid() == 0:
-        os.chown(draft, 0 if ours else uid, gid)
-        if target.parent == places.state:
-            os.chown(target.parent, uid, gid)
-    draft.chmod(0o640 if ours else 0o600)
+    if os.geteuid() == 0 and target.parent == places.state:
+        os.chown(target.parent, uid, gid)
     return draft
