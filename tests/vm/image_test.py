@@ -136,7 +136,7 @@ async def _power_off(operator: Operator, process: asyncio.subprocess.Process, st
 
 def _built(folder: Path) -> Path:
     """The image with the demo model in it."""
-    words = ("deploy", "image", "--out", str(folder / "image"), "--bake", str(CHAT.options()["uri"]), "--gpu", "none")
+    words = ("deploy", "image", "--out", str(folder / "image"), "--bake", str(CHAT.options()["uri"]))
     env = {key: value for key, value in os.environ.items() if not key.startswith("WAYPOST_")}
     subprocess.run((sys.executable, "-m", "waypost", *words), check=True, env=env, cwd=ROOT)
     return next((folder / "image").glob("*.qcow2"))
