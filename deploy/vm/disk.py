@@ -6,7 +6,6 @@ Every identity and date in it follows from the tree and the epoch, so that equal
 from __future__ import annotations
 
 import os
-import subprocess
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -127,16 +126,6 @@ def needed_mib(tree: Path) -> int:
 def to_qcow2(raw: Path, qcow2: Path, log: Path) -> None:
     """Compressed, for any QEMU of the last ten years; by one thread, so that equal disks make equal files."""
     run("qemu-img", "convert", "-m", "1", "-c", "-f", "raw", "-O", "qcow2", str(raw), str(qcow2), log=log)
-
-
-def allocated_mib(file: Path) -> int:
-    return file.stat().st_blocks * 512 // _MIB
-
-
-def tools_version() -> str:
-    """What a digest also depends on: the programs that lay the disk out."""
-    words = ("dpkg-query", "-W", "-f", "${Package} ${Version}\n", "e2fsprogs", "grub-pc-bin", "qemu-utils", "mtools")
-    return subprocess.run(words, capture_output=True, text=True).stdout
 
 
 def _entries(tree: Path) -> Iterator[Path]:
