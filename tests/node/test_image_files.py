@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from io import BytesIO
 from typing import Any
 
@@ -59,9 +60,10 @@ def test_a_jpeg_of_endless_scans_is_refused_before_it_costs_anything() -> None:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_no_cut_or_altered_file_does_anything_but_be_refused(kind: str) -> None:
     written = BytesIO()
-    Image.effect_noise((64, 64), 90).convert("RGB").save(written, format=kind)
+    noise = random.Random(7).randbytes(64 * 64 * 3)
+    Image.frombytes("RGB", (64, 64), noise).save(written, format=kind)
     whole = written.getvalue()
-    for cut in range(0, len(whole) - 12, 97):
+    for cut in range(0, len(whole) - 20, 97):  # but for the check sums and the mark at the end of a PNG
         with pytest.raises(BadRequest):
             decode(whole[:cut], "mask")
     for at in range(0, len(whole), 31):
