@@ -77,7 +77,7 @@ async def advertising(made: Publishing, *boards: Backend) -> AsyncIterator[Adver
     folder, key, delegate = made.operator.folder, NodeKey.new(), Wallet.new()
     (folder / "d.json").write_text(json.dumps(made.operator.delegation(delegate.address, key.public, life_s=86_400)))
     mandate = DelegationFile(folder / "d.json", delegate.address, key.public, URL, lambda: made.now)
-    who = Identity(key, delegate, URL, Hardware(2, 1024), None, None, LIFE_S)
+    who = Identity(key, delegate, URL, None, Hardware(2, 1024), None, None, LIFE_S)
     advertiser = Advertiser(who, mandate, boards, folder, lambda: made.now)
     task = asyncio.create_task(advertiser.run(made.look))
     try:
