@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from deploy.vm.parcel import CONFIG, DELEGATION, ParcelError, read_parcel, write_parcel
-from deploy.vm.setup import Action, SetupError, check_delegation, needed
+from deploy.vm.setup import REREAD, Action, SetupError, check_delegation, needed
+from node.changes import LIVE, OF_MODELS
 from registry.advert import Delegation
 from registry.keys import NodeKey, Wallet
 from registry.signing import sign_delegation
@@ -212,3 +213,7 @@ def test_what_a_change_needs() -> None:
     assert needed(GOOD, longer, [CONFIG], active=True) is Action.RELOAD
     assert needed(GOOD, other_port, [CONFIG], active=True) is Action.RESTART
     assert needed(b"\xff", GOOD, [CONFIG], active=True) is Action.RESTART
+
+
+def test_what_needs_no_restart_is_what_the_agent_takes_on_at_a_signal() -> None:
+    assert REREAD == OF_MODELS | LIVE  # told twice, since deploy imports nothing of the node's
